@@ -1,0 +1,343 @@
+// Package analyzers is the contract between analyzers and the driver that runs
+// them, and that driver.
+//
+// # Nouns
+//
+// An Analyzer reads the artifacts of one run, or the results of other
+// analyzers, and states facts. A Fact is a predicate about the run ("the unit
+// pre-nixos.service was last seen failed"), with the raw bytes that show it.
+// A Fact never judges: which condition it speaks for is the business of rules.
+//
+// There are two layers. Readers (console, serial, commands, journal, harness,
+// qemu, build, …) turn bytes into records: lines, commands with their answers,
+// journal entries, argument vectors. Interpreters (units, storage, network,
+// kernel, …) need readers, read no file, and so understand a systemctl answer
+// the same way whether it stood in a transcript, a capture or a probe.
+//
+// # Invariants
+//
+//   - Everything an analyzer may read or write is in its Pass: no clock, no
+//     environment, no network, no process, no file system. The same bytes give
+//     the same facts.
+//   - A Fact has at least one Evidence, its name and value are declared in
+//     Analyzer.Facts; anything else is a bug of ours and panics in tests, and
+//     is dropped with a problem in the report otherwise.
+//   - Facts of one artifact are ordered by where they stand in it; "last" means
+//     last in that artifact. Values are judged per artifact: where the last
+//     values of two artifacts differ, the value is in conflict.
+//   - An analyzer that fails or panics makes nothing fail: its facts are
+//     missing, those who require it do not run, and the report says why.
+//
+// Left out on purpose: severities, scores and messages for people. They belong
+// to rules.
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"forensics/analyzers/bundle"
+)
+
+// An Analyzer turns artifacts into facts. It is a logically constant variable.
+type Analyzer struct {
+	Name     string      // the package's name; unique
+	Doc      string      // one sentence, then details
+	Requires []*Analyzer // their results are in Pass.ResultOf
+	Facts    []FactType  // every fact it may state
+	// Run does the work. Its result is for the analyzers that require this
+	// one; each package that has one exports a function From(*Pass) that
+	// returns it typed.
+	Run func(*Pass) (any, error)
+}
+
+// FactType declares a fact.
+type FactType struct {
+	Name    string   // "unit.active"
+	Doc     string   // what it means, one sentence
+	Subject string   // what the subject is ("unit name"); "" when it has none
+	Values  []string // the values it may have; nil for free text
+	// Transient lists values that any other value supersedes, also across
+	// artifacts: "activating" in an early capture does not contradict
+	// "inactive" in a later one.
+	Transient []string
+	// Repeats says that several values stand side by side (volume groups,
+	// signatures): they never contradict each other.
+	Repeats bool
+}
+
+// A Fact is one statement about the run.
+type Fact struct {
+	Name     string
+	Subject  string
+	Value    string
+	Evidence []bundle.Evidence // the deciding one first
+	By       string            // the analyzer; filled by the driver
+}
+
+// Artifact returns the path of the artifact that the fact was read from.
+func (f *Fact) Artifact() string {
+	if len(f.Evidence) == 0 {
+		return ""
+	}
+	return f.Evidence[0].Path
+}
+
+// Params are the names that belong to one image: a profile's parameters after
+// --set. A parameter is a list of strings; most hold one.
+type Params map[string][]string
+
+// One returns the first value of parameter name, "" when it has none.
+func (p Params) One(name string) string {
+	if v := p[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Map reads parameter name as KEY=VALUE items.
+func (p Params) Map(name string) map[string]string {
+	m := map[string]string{}
+	for _, s := range p[name] {
+		if k, v, ok := strings.Cut(s, "="); ok {
+			m[k] = v
+		}
+	}
+	return m
+}
+
+// A Pass is one analyzer at work on one run.
+type Pass struct {
+	Analyzer *Analyzer
+	Run      *bundle.Run
+	Params   Params
+	ResultOf map[*Analyzer]any // results of Analyzer.Requires
+	// State states a fact. Evidence is required.
+	State func(name, subject, value string, ev ...bundle.Evidence)
+	// Problem tells the reader of the report about an artifact that could not
+	// be read, or was read in part.
+	Problem func(path, text string)
+}
+
+// Facts are all facts about one run.
+type Facts struct {
+	types map[string]*FactType
+	by    map[string][]*Fact // name + "\x00" + subject
+	all   []*Fact
+}
+
+// NewFacts returns an empty set that knows the given types.
+func NewFacts(types []FactType) *Facts {
+	fs := &Facts{types: map[string]*FactType{}, by: map[string][]*Fact{}}
+	for i := range types {
+		fs.types[types[i].Name] = &types[i]
+	}
+	return fs
+}
+
+// Type returns the declaration of fact name, nil when there is none.
+func (fs *Facts) Type(name string) *FactType { return fs.types[name] }
+
+// All returns every fact, in the order stated.
+func (fs *Facts) All() []*Fact { return fs.all }
+
+// Of returns the facts of that name and subject, in the order stated.
+func (fs *Facts) Of(name, subject string) []*Fact { return fs.by[name+"\x00"+subject] }
+
+// Add adds f. It fails when the name or value is not declared or evidence is
+// missing.
+func (fs *Facts) Add(f *Fact) error {
+	t := fs.types[f.Name]
+	switch {
+	case t == nil:
+		return fmt.Errorf("fact %q is not declared", f.Name)
+	case t.Values != nil && !slices.Contains(t.Values, f.Value):
+		return fmt.Errorf("fact %s: value %q is not declared", f.Name, f.Value)
+	case len(f.Evidence) == 0:
+		return fmt.Errorf("fact %s %s=%s has no evidence", f.Name, f.Subject, f.Value)
+	}
+	key := f.Name + "\x00" + f.Subject
+	fs.by[key] = append(fs.by[key], f)
+	fs.all = append(fs.all, f)
+	return nil
+}
+
+// Last returns the facts that hold at the end: the last one of each artifact,
+// and whether they contradict each other. Transient values give way to others.
+func (fs *Facts) Last(name, subject string) (last []*Fact, conflict bool) {
+	t := fs.types[name]
+	at := map[string]int{}
+	for _, f := range fs.Of(name, subject) {
+		a := f.Artifact()
+		if i, ok := at[a]; !ok {
+			at[a] = len(last)
+			last = append(last, f)
+		} else if after(f, last[i]) {
+			last[i] = f
+		}
+	}
+	if t != nil && len(t.Transient) > 0 {
+		lasting := slices.DeleteFunc(slices.Clone(last), func(f *Fact) bool { return slices.Contains(t.Transient, f.Value) })
+		if len(lasting) > 0 {
+			last = lasting
+		}
+	}
+	for _, f := range last[min(1, len(last)):] {
+		if f.Value != last[0].Value && (t == nil || !t.Repeats) {
+			return last, true
+		}
+	}
+	return last, false
+}
+
+// after reports whether f stands at or behind g in their artifact.
+func after(f, g *Fact) bool { return f.Evidence[0].Start >= g.Evidence[0].Start }
+
+// Analyze runs the analyzers on run, each once, those that others require
+// first, and returns the facts they state. Problems go to run.Problems.
+func Analyze(run *bundle.Run, list []*Analyzer, params Params) *Facts {
+	facts := NewFacts(Types(list))
+	results := map[*Analyzer]any{}
+	failed := map[*Analyzer]string{}
+	problem := func(p, text string) {
+		run.Problems = append(run.Problems, bundle.Problem{Path: p, Text: text})
+	}
+	var visit func(*Analyzer)
+	done := map[*Analyzer]bool{}
+	visit = func(a *Analyzer) {
+		if done[a] {
+			return
+		}
+		done[a] = true
+		var missing []string
+		for _, r := range a.Requires {
+			visit(r)
+			if failed[r] != "" {
+				missing = append(missing, r.Name)
+			}
+		}
+		if len(missing) > 0 {
+			sort.Strings(missing)
+			failed[a] = "needs " + strings.Join(missing, ", ")
+			problem("", fmt.Sprintf("analyzer %s did not run: %s", a.Name, failed[a]))
+			return
+		}
+		res, err := apply(a, run, params, results, facts, problem)
+		if err != nil {
+			failed[a] = err.Error()
+			problem("", fmt.Sprintf("analyzer %s failed: %v; what it would show stays unknown", a.Name, err))
+			return
+		}
+		results[a] = res
+	}
+	for _, a := range list {
+		visit(a)
+	}
+	return facts
+}
+
+func apply(a *Analyzer, run *bundle.Run, params Params, results map[*Analyzer]any, facts *Facts, problem func(p, text string)) (res any, err error) {
+	var stated []*Fact
+	pass := &Pass{Analyzer: a, Run: run, Params: params, ResultOf: map[*Analyzer]any{}, Problem: problem}
+	pass.State = func(name, subject, value string, ev ...bundle.Evidence) {
+		stated = append(stated, &Fact{Name: name, Subject: subject, Value: value, Evidence: ev, By: a.Name})
+	}
+	for _, r := range a.Requires {
+		pass.ResultOf[r] = results[r]
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			res, err = nil, fmt.Errorf("internal error: %v", v)
+		}
+	}()
+	res, err = a.Run(pass)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range stated {
+		if !declares(a, f.Name) {
+			return nil, fmt.Errorf("internal error: states undeclared fact %q", f.Name)
+		}
+		if err := facts.Add(f); err != nil {
+			return nil, fmt.Errorf("internal error: %w", err)
+		}
+	}
+	return res, nil
+}
+
+func declares(a *Analyzer, name string) bool {
+	return slices.ContainsFunc(a.Facts, func(t FactType) bool { return t.Name == name })
+}
+
+// Types returns the declarations of all facts that the analyzers and those
+// they require may state, sorted by name.
+func Types(list []*Analyzer) []FactType {
+	var types []FactType
+	seen := map[*Analyzer]bool{}
+	var visit func(*Analyzer)
+	visit = func(a *Analyzer) {
+		if seen[a] {
+			return
+		}
+		seen[a] = true
+		types = append(types, a.Facts...)
+		for _, r := range a.Requires {
+			visit(r)
+		}
+	}
+	for _, a := range list {
+		visit(a)
+	}
+	sort.Slice(types, func(i, j int) bool { return types[i].Name < types[j].Name })
+	return types
+}
+
+// Validate reports what is wrong with a list of analyzers: names and facts
+// must be unique and documented, Requires must have no cycle.
+func Validate(list []*Analyzer) error {
+	names := map[string]*Analyzer{}
+	facts := map[string]string{}
+	const visiting, visited = 1, 2
+	state := map[*Analyzer]int{}
+	var visit func(*Analyzer) error
+	visit = func(a *Analyzer) error {
+		switch state[a] {
+		case visiting:
+			return fmt.Errorf("analyzer %s requires itself", a.Name)
+		case visited:
+			return nil
+		}
+		state[a] = visiting
+		if a.Name == "" || a.Doc == "" || a.Run == nil {
+			return fmt.Errorf("analyzer %q lacks a name, doc or run", a.Name)
+		}
+		if o := names[a.Name]; o != nil {
+			return fmt.Errorf("two analyzers are named %s", a.Name)
+		}
+		names[a.Name] = a
+		for _, t := range a.Facts {
+			if o := facts[t.Name]; o != "" {
+				return fmt.Errorf("fact %s is declared by %s and %s", t.Name, o, a.Name)
+			}
+			if t.Doc == "" || t.Name == "" {
+				return fmt.Errorf("analyzer %s: fact %q has no name or doc", a.Name, t.Name)
+			}
+			facts[t.Name] = a.Name
+		}
+		for _, r := range a.Requires {
+			if err := visit(r); err != nil {
+				return err
+			}
+		}
+		state[a] = visited
+		return nil
+	}
+	for _, a := range list {
+		if err := visit(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}

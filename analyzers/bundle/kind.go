@@ -1,0 +1,219 @@
+package bundle
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// sniffLen is how much of a file decides what it is. The marks that matter
+// stand early; a journal or dmesg shows itself in the first lines.
+const sniffLen = 256 << 10
+
+// isoMark stands at the first volume descriptor (ECMA-119, 8.1), past sniffing
+// range of small reads but within ours.
+const isoMark, isoMarkAt = "CD001", 0x8001
+
+var (
+	// What Python's datetime.isoformat in brackets, or pytest, puts first.
+	harnessRe = regexp.MustCompile(`(?m)^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?\] `)
+	pytestRe  = regexp.MustCompile(`(?m)^=+ test session starts =+|^E? +pexpect\.exceptions\.|^searcher: searcher_re:|^<pexpect\.pty_spawn\.spawn object`)
+	// nix's own progress lines (libstore), at line start: in a journal or
+	// transcript they would stand behind a prefix.
+	nixRe = regexp.MustCompile(`(?m)^(?:these \d+ derivations will be built:|this derivation will be built:|these \d+ paths will be fetched|building '/nix/store/|copying path '/nix/store/|error: builder for '/nix/store/|evaluating derivation ')`)
+	// printk with time stamps.
+	printkRe = regexp.MustCompile(`^(?:<\d+>)?\[ *\d+\.\d{6}\] ?`)
+	// journalctl's short form: "Oct 08 06:07:35 host ident[1]: ".
+	shortRe = regexp.MustCompile(`^(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \S+ [^\s:\[]+(?:\[\d+\])?: `)
+	// Boot loaders, SeaBIOS, the kernel's first line, systemd's status lines,
+	// getty and shells: what only a console shows.
+	bootRe    = regexp.MustCompile(`(?m)^(?:\r)*(?:ISOLINUX |SYSLINUX |EXTLINUX |SeaBIOS |GNU GRUB|BdsDxe: |iPXE )|Loading \S+\.\.\. ?ok|Linux version \d|(?:^|\s)\[ +OK +\] |login: |<<< Welcome to |<<< NixOS Stage 1 >>>`)
+	consoleRe = regexp.MustCompile(`\x1b\[\?2004[hl]|\r\r\n`)
+	// QEMU prefixes its own messages with the program's name.
+	qemuErrRe = regexp.MustCompile(`^\s*(?:\S*/)?qemu-system-\w+: `)
+	// The heads of systemctl status and networkctl status.
+	statusRe = regexp.MustCompile(`(?m)^\s*[●○×↻*] (?:\S+\.(?:service|socket|target|mount|device|timer)\b|\d+: \S+)`)
+	// Answers of the commands that harnesses capture.
+	answerRe = regexp.MustCompile(`(?m)^\s*(?:[●○×↻*] \S+\.(?:service|socket|target|mount|device|timer)\b|JOB +UNIT +TYPE|No jobs running|\d+ jobs? listed|Active: (?:active|inactive|failed|activating|deactivating)|(?:STATE|DETAIL)=|After=|Online state:|\d+: \S+ +inet6? |NAME +(?:FSTYPE|MAJ:MIN|TYPE)|/dev/\S+: .*(?:TYPE|PTTYPE)="|QEMU process is no longer running|Exit status: \d+|uid=\d+\(|VG +#PV|LV +VG )`)
+)
+
+// sniff decides what an artifact is from its first bytes; its name breaks ties.
+func sniff(name string, head []byte, size int64) Kind {
+	switch {
+	case size == 0:
+		return Empty
+	case len(head) >= isoMarkAt+len(isoMark) && string(head[isoMarkAt:isoMarkAt+len(isoMark)]) == isoMark:
+		return ISO
+	case bytes.HasPrefix(head, []byte("LPKSHHRH")):
+		return NativeJ
+	case isExport(head):
+		return Journal
+	case bytes.IndexByte(head, 0) >= 0 && !mostlyText(head):
+		return Binary
+	case !mostlyText(head):
+		return Binary
+	}
+	if t := bytes.TrimLeft(head, " \t\r\n"); len(t) > 0 && t[0] == '{' {
+		if k := sniffJSON(name, t); k != Unknown {
+			return k
+		}
+	}
+	return sniffText(strings.ToLower(name), head)
+}
+
+func sniffText(name string, head []byte) Kind {
+	short, printk, lines := countLines(head)
+	boot, console := bootRe.Match(head), consoleRe.Match(head)
+	switch {
+	case strings.HasSuffix(name, ".md") || strings.HasSuffix(name, ".rst"):
+		return Report
+	case qemuErrRe.Match(head):
+		return Serial
+	case harnessFirst(head) || pytestRe.Match(head):
+		return Harness
+	case lines > 0 && short*2 > lines && statusFirst(head):
+		return Capture
+	case lines > 0 && short*2 > lines && !startsBoot(head):
+		return Journal
+	case lines > 0 && printk*2 > lines && !console && (!boot || strings.Contains(name, "dmesg")):
+		return Dmesg
+	case printk > 0 && lines > 0 && printk*10 > lines*9 && !console && bytes.IndexByte(head, '\r') < 0:
+		return Dmesg
+	case boot || console:
+		return Serial
+	case nixRe.Match(head):
+		return BuildLog
+	case short > 0:
+		return Journal
+	case answerRe.Match(head):
+		return Capture
+	case strings.Contains(name, "serial") || strings.Contains(name, "console"):
+		return Serial
+	case strings.HasSuffix(name, ".txt") || strings.HasSuffix(name, ".log"):
+		return Capture
+	}
+	return Unknown
+}
+
+// harnessFirst reports whether one of the first lines is a harness's. A copy
+// of such a line deep in another file says nothing about that file.
+func harnessFirst(head []byte) bool {
+	loc := harnessRe.FindIndex(head)
+	return loc != nil && bytes.Count(head[:loc[0]], []byte("\n")) < 8
+}
+
+// statusFirst reports whether a command's answer that merely ends in journal
+// lines (systemctl status, networkctl status) opens the file.
+func statusFirst(head []byte) bool {
+	loc := statusRe.FindIndex(head)
+	return loc != nil && bytes.Count(head[:loc[0]], []byte("\n")) < 6
+}
+
+// startsBoot reports whether a boot loader speaks among the first lines.
+func startsBoot(head []byte) bool {
+	loc := bootRe.FindIndex(head)
+	return loc != nil && bytes.Count(head[:loc[0]], []byte("\n")) < 8
+}
+
+// countLines counts lines in journal short form, printk lines and non-blank
+// lines.
+func countLines(head []byte) (short, printk, lines int) {
+	for rest := head; len(rest) > 0; {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte("\n"))
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		lines++
+		if line[0] == '[' || line[0] == '<' {
+			if printkRe.Match(line) {
+				printk++
+			}
+		} else if shortRe.Match(line) {
+			short++
+		}
+	}
+	return short, printk, lines
+}
+
+func isExport(head []byte) bool {
+	t := bytes.TrimLeft(head, "\n")
+	return bytes.HasPrefix(t, []byte("__CURSOR=")) || bytes.HasPrefix(t, []byte("__REALTIME_TIMESTAMP="))
+}
+
+// mostlyText reports whether few bytes are neither text nor what a terminal
+// uses.
+func mostlyText(head []byte) bool {
+	bad := 0
+	for _, c := range head {
+		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != 0x1b && c != 7 && c != 8 && c != 0x0e && c != 0x0f && c != 0x0c {
+			bad++
+		}
+	}
+	return bad*20 <= len(head)
+}
+
+// sniffJSON tells the JSON artifacts apart by the keys of the first object.
+func sniffJSON(name string, t []byte) Kind {
+	keys := topKeys(t)
+	has := func(ks ...string) bool {
+		for _, k := range ks {
+			if !keys[k] {
+				return false
+			}
+		}
+		return true
+	}
+	switch {
+	case has("schema") && bytes.Contains(t[:min(len(t), 4096)], []byte("forensics.bundle/")):
+		return Manifest
+	case has("argv", "exit_status") && (keys["where"] || keys["stdout"]):
+		return Probe
+	case has("iso_path"), has("artifact"), has("qemu"), has("nar_hash"), has("argv", "pid"):
+		return Metadata
+	case has("__REALTIME_TIMESTAMP"), has("__CURSOR"), has("MESSAGE"):
+		return Journal
+	}
+	return Unknown
+}
+
+// topKeys returns the keys of the first JSON object in t, as far as t goes.
+func topKeys(t []byte) map[string]bool {
+	keys := map[string]bool{}
+	d := json.NewDecoder(io.LimitReader(bytes.NewReader(t), sniffLen))
+	depth, key := 0, false
+	for {
+		tok, err := d.Token()
+		if err != nil {
+			return keys
+		}
+		switch v := tok.(type) {
+		case json.Delim:
+			if v == '{' || v == '[' {
+				depth++
+				key = v == '{'
+				if depth > 64 {
+					return keys
+				}
+				continue
+			}
+			depth--
+			if depth == 0 {
+				return keys
+			}
+			key = depth == 1
+		case string:
+			if depth == 1 && key {
+				keys[v] = true
+				key = false
+				continue
+			}
+			key = depth == 1
+		default:
+			key = depth == 1
+		}
+	}
+}
