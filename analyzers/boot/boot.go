@@ -1,0 +1,96 @@
+// Package boot says how far the boot came in the end: the furthest stage that
+// any artifact shows, from the boot loader to a provisioned system.
+package boot
+
+import (
+	"slices"
+
+	"forensics/analyzers"
+	"forensics/analyzers/bundle"
+	"forensics/analyzers/commands"
+	"forensics/analyzers/console"
+	"forensics/analyzers/journal"
+	"forensics/analyzers/serial"
+	"forensics/analyzers/shell"
+	"forensics/analyzers/units"
+)
+
+// Analyzer states the stage.
+var Analyzer = &analyzers.Analyzer{
+	Name:     "boot",
+	Doc:      "States the furthest stage that the boot reached.",
+	Requires: []*analyzers.Analyzer{console.Analyzer, serial.Analyzer, shell.Analyzer, commands.Analyzer, journal.Analyzer, units.Analyzer},
+	Facts: []analyzers.FactType{
+		{Name: "boot.stage", Doc: "The furthest stage of the boot that an artifact shows.", Values: serial.Stages, Repeats: true},
+		{Name: "boot.userland", Doc: "Programs of the guest ran: systemd, a login, a shell, a journal.", Values: []string{"yes"}, Repeats: true},
+	},
+	Run: run,
+}
+
+type best struct {
+	stage int
+	ev    bundle.Evidence
+}
+
+func (b *best) reach(stage string, ev bundle.Evidence) {
+	if i := slices.Index(serial.Stages, stage); i > b.stage {
+		b.stage, b.ev = i, ev
+	}
+}
+
+func run(p *analyzers.Pass) (any, error) {
+	b := &best{}
+	for _, s := range serial.From(p) {
+		for _, stage := range serial.Stages {
+			if ev, ok := s.Reached[stage]; ok {
+				b.reach(stage, ev)
+			}
+		}
+		for _, stage := range []string{"login-prompt", "systemd", "stage-2"} {
+			if ev, ok := s.Reached[stage]; ok {
+				p.State("boot.userland", "", "yes", ev)
+				break
+			}
+		}
+	}
+	dialogue(p, b)
+	logs(p, b)
+	if b.stage > 0 {
+		p.State("boot.stage", "", serial.Stages[b.stage], b.ev)
+	}
+	return nil, nil
+}
+
+func dialogue(p *analyzers.Pass, b *best) {
+	for _, d := range commands.From(p) {
+		if d.Kind == bundle.Serial && len(d.Commands) > 0 {
+			b.reach("shell", d.Commands[0].Echo)
+			p.State("boot.userland", "", "yes", d.Commands[0].Echo)
+		}
+	}
+	for _, id := range shell.From(p) {
+		for _, u := range id.UIDs {
+			if u.Value == "0" {
+				b.reach("root-shell", u.Evidence)
+			}
+		}
+	}
+}
+
+// logs takes the end of the provisioning unit: nothing comes after it.
+func logs(p *analyzers.Pass, b *best) {
+	unit := units.Name(p.Params.One("unit"))
+	for _, l := range units.From(p) {
+		for i, e := range l.Entries {
+			if e.Ident != "systemd" {
+				continue
+			}
+			if i == 0 || i == len(l.Entries)-1 {
+				p.State("boot.userland", "", "yes", e.Evidence)
+			}
+			if l.Scope == unit && e.Message == unit+": Deactivated successfully." {
+				b.reach("provisioned", e.Evidence)
+			}
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package bundle
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+const (
+	bootText    = "ISOLINUX 6.04\r\r\nLoading /boot/initrd...ok\r\r\nnixos login: nixos (automatic login)\r\r\n"
+	otherBoot   = "SeaBIOS (version 1.16)\r\r\nnixos login: \r\r\nanother boot with other text\r\r\n"
+	harnessText = "[2025-10-12T01:13:59.576780+00:00] Starting login sequence\n[2025-10-12T01:14:00.000000+00:00] Awaiting patterns: login: \n"
+	journalText = "Oct 08 06:07:35 nixos systemd[1]: Starting Set up...\nOct 08 06:07:36 nixos set-up[9]: done\n"
+	nixText     = "these 2 derivations will be built:\n  /nix/store/abc-x.drv\nbuilding '/nix/store/abc-x.drv'...\n"
+	statusText  = "STATE=applied\nDETAIL=auto-applied\n"
+	manifest    = `{"schema": "forensics.bundle/1"}`
+	metaText    = `{"iso_path": "/x.iso", "nar_hash": "sha256-x"}`
+)
+
+// tree makes a file system of "path=content" items.
+func tree(files ...string) fs.FS {
+	m := fstest.MapFS{}
+	for _, f := range files {
+		p, text, _ := strings.Cut(f, "=")
+		m[p] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return m
+}
+
+func TestFind(t *testing.T) {
+	tests := []struct {
+		name  string
+		files []string
+		want  []string // "path: artifact kind, …" per run
+	}{
+		{"a transcript alone", []string{"serial.log=" + bootText}, []string{"root: serial.log serial"}},
+		{"what lies below belongs to the run", []string{"r/serial.log=" + bootText, "r/diagnostics/journal.txt=" + journalText},
+			[]string{"root/r: diagnostics/journal.txt journal, serial.log serial"}},
+		{"a transcript of its own below", []string{"r/serial.log=" + bootText, "r/again/serial.log=" + otherBoot},
+			[]string{"root/r: serial.log serial", "root/r/again: serial.log serial"}},
+		{"a copy below is no run", []string{"r/serial.log=" + bootText + "and more\r\r\n", "r/diagnostics/serial-tail.log=" + bootText},
+			[]string{"root/r: diagnostics/serial-tail.log excerpt, serial.log serial"}},
+		{"leading stamps", []string{"2025-10-08T13-56-18Z-serial.log=" + bootText, "2025-10-08T13-56-18Z-unit-journal.log=" + journalText, "2025-10-09T01-32-01Z-serial.log=" + otherBoot},
+			[]string{"root/2025-10-08T13-56-18Z: 2025-10-08T13-56-18Z-serial.log serial, 2025-10-08T13-56-18Z-unit-journal.log journal", "root/2025-10-09T01-32-01Z: 2025-10-09T01-32-01Z-serial.log serial"}},
+		{"one stamp is the directory's run", []string{"2025-10-08T13-56-18Z-serial.log=" + bootText, "notes.md=the disk was full"},
+			[]string{"root: 2025-10-08T13-56-18Z-serial.log serial, notes.md report"}},
+		{"stamps without seconds", []string{"2025-10-06T0641Z-a.txt=" + bootText, "2025-10-06T0742Z-a.txt=" + otherBoot},
+			[]string{"root/2025-10-06T0641Z: 2025-10-06T0641Z-a.txt serial", "root/2025-10-06T0742Z: 2025-10-06T0742Z-a.txt serial"}},
+		{"transcripts side by side", []string{"pytest-serial.log=" + bootText, "pytest-harness.log=" + harnessText, "manual-serial.log=" + otherBoot},
+			[]string{"root/manual: manual-serial.log serial", "root/pytest: pytest-harness.log harness, pytest-serial.log serial"}},
+		{"a build log alone", []string{"build.log=" + nixText}, []string{"root: build.log build-log"}},
+		{"captures alone", []string{"a/status.txt=" + statusText, "a/metadata.json=" + metaText}, []string{"root/a: metadata.json metadata, status.txt capture"}},
+		{"a manifest", []string{"b/manifest.json=" + manifest, "b/guest/status.txt=" + statusText}, []string{"root/b: guest/status.txt capture, manifest.json manifest"}},
+		{"nothing", nil, nil},
+		{"prose only", []string{"README.md=hello", "x.bin=\x00\x01\x02\x03"}, nil},
+		{"hidden files", []string{".git/serial.log=" + bootText}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			runs, problems := Find(tree(tt.files...), "root")
+			var got []string
+			for _, r := range runs {
+				var as []string
+				for _, a := range r.Artifacts {
+					as = append(as, fmt.Sprintf("%s %s", a.Path, a.Kind))
+				}
+				got = append(got, r.Path+": "+strings.Join(as, ", "))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got\n  %s\nwant\n  %s\nproblems %v", strings.Join(got, "\n  "), strings.Join(tt.want, "\n  "), problems)
+			}
+		})
+	}
+}
+
+func TestKind(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       Kind
+	}{
+		{"storage_status.txt", journalText, Journal}, // the name lies
+		{"journal.txt", statusText, Capture},
+		{"x.log", bootText, Serial},
+		{"serial.log", "qemu-system-x86_64: -netdev user: Could not set up host forwarding rule\r\n", Serial},
+		{"serial.log", "", Empty},
+		{"x", harnessText, Harness},
+		{"x", "=== test session starts ===\nplatform linux\n", Harness},
+		{"x", "[    0.000000] Linux version 6.1\n[    0.100000] Command line: quiet\n", Dmesg},
+		{"x", "[    0.000000] Linux version 6.1\r\r\n[    0.100000] Command line: quiet\r\r\n", Serial},
+		{"x", nixText, BuildLog},
+		{"x", "Oct 08 06:07:35 nixos nix[1]: building '/nix/store/abc-x.drv'...\n", Journal},
+		{"x.json", metaText, Metadata},
+		{"x.json", `{"artifact": {"iso_path": "/x.iso"}, "qemu": {"command": []}}`, Metadata},
+		{"x.json", `{"MESSAGE":"a","__REALTIME_TIMESTAMP":"1"}`, Journal},
+		{"x.json", `{"name": "a", "argv": ["id"], "exit_status": 0, "stdout": ""}`, Probe},
+		{"x.json", `{"deep": {"iso_path": 1}}`, Unknown},
+		{"x", "__CURSOR=s=1\n__REALTIME_TIMESTAMP=1\n", Journal},
+		{"x", "LPKSHHRH\x00\x00", NativeJ},
+		{"x.txt", "● a.service - A\n   Active: active (running)\nOct 08 06:07:35 nixos a[1]: one\nOct 08 06:07:35 nixos a[1]: two\nOct 08 06:07:35 nixos a[1]: three\n", Capture},
+		{"x", "\x00\x01\x02\x03\x04", Binary},
+		{"notes.md", bootText, Report},
+		{"x", "some prose about login and boot\n", Unknown},
+		{"x.iso", strings.Repeat("\x00", isoMarkAt) + isoMark, ISO},
+	}
+	for _, tt := range tests {
+		if got := sniff(tt.name, []byte(tt.text), int64(len(tt.text))); got != tt.want {
+			t.Errorf("%s %.60q: %s, want %s", tt.name, tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestStarted(t *testing.T) {
+	runs, _ := Find(tree("2025-10-08T13-56-18Z/serial.log="+bootText, "2025-10-08T13-56-18Z/harness.log="+harnessText), "")
+	if got := runs[0].Started.Format("2006-01-02T15:04:05Z"); got != "2025-10-12T01:13:59Z" {
+		t.Errorf("started %s: the artifacts' own time goes before the name's", got)
+	}
+	runs, _ = Find(tree("2025-10-08T13-56-18Z/serial.log="+bootText), "")
+	if got := runs[0].Started.Format("2006-01-02T15:04:05Z"); got != "2025-10-08T13:56:18Z" {
+		t.Errorf("started %s, want the name's time", got)
+	}
+}
+
+// unreadable fails to open one file.
+type unreadable struct {
+	fs.FS
+	name string
+}
+
+func (u unreadable) Open(name string) (fs.File, error) {
+	if name == u.name {
+		return nil, &fs.PathError{Op: "open", Path: "/secret/" + name, Err: fs.ErrPermission}
+	}
+	return u.FS.Open(name)
+}
+
+func TestUnreadable(t *testing.T) {
+	_, problems := Find(unreadable{tree("r/serial.log=" + bootText), "r/serial.log"}, "root")
+	if len(problems) != 1 || problems[0].Path != "root/r/serial.log" || problems[0].Text != "permission denied" {
+		t.Errorf("problems %v", problems)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"\x1b[1;31mred\x1b[0m \x1b]0;title\x07text", "red text"},
+		{"a\x1b]0;never closed\nb", "a b"},
+		{"tab\tand\r\nline", "tab and line"},
+		{"nul\x00bel\x07del\x7fc1\u009b", "nulbeldelc1"},
+		{"left\u202eright\u200b", "leftright"},
+		{"bad\xffbyte", "bad\uFFFDbyte"},
+		{"[?2004h is plain here", "[?2004h is plain here"},
+		{"\x1b[?2004", ""},
+		{strings.Repeat("x", 500), strings.Repeat("x", MaxQuote) + "…"},
+	}
+	for _, tt := range tests {
+		if got := Printable(tt.in); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func FuzzPrintable(f *testing.F) {
+	for _, s := range []string{"\x1b[1;31mred\x1b[0m", "a\x1b]0;t\x07", "\xff\xfe", "\x1b", "\u202e", bootText} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, r := range Printable(s) {
+			if r < 0x20 || r >= 0x7f && r < 0xa0 || invisible(r) {
+				t.Fatalf("%q holds %U", s, r)
+			}
+		}
+	})
+}
+
+func FuzzSniff(f *testing.F) {
+	for _, s := range []string{bootText, harnessText, journalText, nixText, statusText, manifest, metaText, "{", `{"a":[[[{`} {
+		f.Add("x.log", []byte(s))
+	}
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		if k := sniff(name, data, int64(len(data))); k == "" || (k == Empty) != (len(data) == 0) {
+			t.Fatalf("%q: kind %q", data, k)
+		}
+	})
+}
+
+func TestLineIndex(t *testing.T) {
+	data := []byte("a\nbc\r\n\nd")
+	x := NewLineIndex(data)
+	for offset, line := range map[int64]int{0: 1, 1: 1, 2: 2, 5: 2, 6: 3, 7: 4, 8: 4} {
+		if got := x.Line(offset); got != line {
+			t.Errorf("offset %d: line %d, want %d", offset, got, line)
+		}
+	}
+}
