@@ -18,6 +18,7 @@ package commands
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"forensics/analyzers"
@@ -300,6 +301,30 @@ func isEcho(text string) bool {
 // variable assignments, sudo, grouping, redirections and what follows the
 // first operator.
 func (c *Command) Words() []string { return Words(c.Text) }
+
+// WentOn reports whether d's shell ran another command than cs after the last
+// of them: whoever asked the same thing again and again had given up waiting.
+// In a transcript that ends with the question, that is not shown.
+func (d *Dialogue) WentOn(cs []*Command) bool {
+	if len(cs) == 0 {
+		return false
+	}
+	last := cs[len(cs)-1]
+	after := false
+	for _, c := range d.Commands {
+		if c == last {
+			after = true
+			continue
+		}
+		if ws := c.Words(); after && len(ws) > 0 && c.Text != last.Text && !slices.Contains(idle, ws[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+// idle commands are a harness's own bookkeeping between questions.
+var idle = []string{":", "printf", "echo", "id", "export", "true"}
 
 var operatorRe = regexp.MustCompile(`^(?:\|\|?|&&|;|\d*[<>].*|\)|\})$`)
 

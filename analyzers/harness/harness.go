@@ -63,12 +63,12 @@ func run(p *analyzers.Pass) (any, error) {
 type saidBy struct {
 	uids     map[string]bundle.Evidence
 	answers  map[string]bundle.Evidence // whole answer lines
-	sent     map[string]bundle.Evidence // whole typed lines
+	sent     []commands.Line            // whole typed lines
 	commands []*commands.Command
 }
 
 func guest(p *analyzers.Pass) *saidBy {
-	g := &saidBy{uids: map[string]bundle.Evidence{}, answers: map[string]bundle.Evidence{}, sent: map[string]bundle.Evidence{}}
+	g := &saidBy{uids: map[string]bundle.Evidence{}, answers: map[string]bundle.Evidence{}}
 	for _, id := range shell.From(p) {
 		for _, u := range id.UIDs {
 			g.uids[u.Value] = u.Evidence
@@ -84,9 +84,7 @@ func guest(p *analyzers.Pass) *saidBy {
 				g.answers[strings.TrimSpace(l.Text)] = l.Evidence
 			}
 		}
-		for _, l := range d.Typed {
-			g.sent[l.Text] = l.Evidence
-		}
+		g.sent = append(g.sent, d.Typed...)
 	}
 	return g
 }
@@ -161,12 +159,12 @@ func (l *log) matched(marker string, ev bundle.Evidence) {
 			return
 		}
 	}
-	for s, typed := range l.g.sent {
-		if !strings.Contains(s, marker) {
+	for _, typed := range l.g.sent {
+		if !strings.Contains(typed.Text, marker) {
 			continue
 		}
 		why := "matched " + marker + " in its own echoed command: the guest never answered it"
-		evs := []bundle.Evidence{ev, typed}
+		evs := []bundle.Evidence{ev, typed.Evidence}
 		if u, ok := l.g.uids["other"]; ok {
 			why = "matched " + marker + " in its own echoed command: the guest answered " + u.Quote
 			evs = append(evs, u)

@@ -13,6 +13,7 @@
 package network
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -34,7 +35,7 @@ var Analyzer = &analyzers.Analyzer{
 	Facts: []analyzers.FactType{
 		{Name: "net.address", Doc: "The interface has this IPv4 address.", Subject: "interface", Values: nil, Repeats: true},
 		{Name: "net.lease", Doc: "The address came by DHCP from this server, or \"yes\" when only that is shown.", Subject: "interface", Values: nil, Repeats: true},
-		{Name: "net.empty-polls", Doc: "How often the interface was asked for IPv4 addresses in a row, to the end, without one.", Subject: "interface", Values: nil},
+		{Name: "net.empty-polls", Doc: "How often in a row the interface was asked for IPv4 addresses without one, until the session went on to something else.", Subject: "interface", Values: nil},
 		{Name: "net.absent", Doc: "A tool said that the interface does not exist.", Subject: "interface", Values: []string{"yes"}},
 		{Name: "net.carrier", Doc: "The interface has a carrier.", Subject: "interface", Values: []string{"yes"}, Repeats: true},
 		{Name: "net.any-carrier", Doc: "Some interface of the guest has a carrier.", Values: nil, Repeats: true},
@@ -131,7 +132,11 @@ func (in *interp) dialogue(d *commands.Dialogue) {
 			empty[asked] = append(empty[asked], c)
 		}
 	}
-	for iface, cs := range empty {
+	for _, iface := range slices.Sorted(maps.Keys(empty)) {
+		cs := empty[iface]
+		if !d.WentOn(cs) {
+			continue
+		}
 		ev := []bundle.Evidence{cs[len(cs)-1].Echo}
 		if len(cs) > 1 {
 			ev = append(ev, cs[0].Echo)

@@ -13,6 +13,7 @@
 package storage
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -35,7 +36,7 @@ var Analyzer = &analyzers.Analyzer{
 	Facts: []analyzers.FactType{
 		{Name: "storage.state", Doc: "STATE of the status file, or what the login notice says of it.", Values: nil, Transient: []string{"pending", "running"}},
 		{Name: "storage.detail", Doc: "DETAIL of the status file, or what the login notice says of it.", Values: nil},
-		{Name: "storage.empty-polls", Doc: "How often the status file was read and had no content until the last time.", Values: nil},
+		{Name: "storage.empty-polls", Doc: "How often in a row the status file was read and had no content, until the session went on to something else.", Values: nil},
 		{Name: "storage.settled", Doc: "The session saw provisioning at its end: a final STATE, or a unit no longer activating.", Values: []string{"yes"}, Repeats: true},
 		{Name: "storage.detected", Doc: "The detector ran to its end: a plan was made or applied.", Values: []string{"yes"}, Repeats: true},
 		{Name: "storage.nothing-applied", Doc: "The unit had a plan with volume groups and applied none of it.", Values: nil, Repeats: true},
@@ -102,9 +103,9 @@ func (in *interp) notices() {
 			if l.Typed || len(l.Text) < 10 {
 				continue
 			}
-			for text, means := range texts {
+			for _, text := range slices.Sorted(maps.Keys(texts)) {
 				if strings.HasPrefix(l.Text, text) {
-					in.status(means, t.Evidence(l))
+					in.status(texts[text], t.Evidence(l))
 				}
 			}
 		}
@@ -130,10 +131,10 @@ func failedDetail(s string) bool { return strings.Contains(s, "error") || string
 var assignRe = regexp.MustCompile(`^(STATE|DETAIL)=([A-Za-z0-9_.-]+)$`)
 
 func (in *interp) dialogue(d *commands.Dialogue) {
-	root, last := false, -1
+	root := false
 	in.settled = d.Kind != bundle.Serial
 	var empty []*commands.Command
-	for i, c := range d.Commands {
+	for _, c := range d.Commands {
 		if uid, _, ok := shell.UserID(c); ok {
 			root = uid == "0"
 		}
@@ -141,7 +142,7 @@ func (in *interp) dialogue(d *commands.Dialogue) {
 			if in.statusFile(c) {
 				empty = nil
 			} else if c.Done && c.Kind == bundle.Serial {
-				empty, last = append(empty, c), i
+				empty = append(empty, c)
 			}
 		}
 		in.settle(c)
@@ -150,7 +151,7 @@ func (in *interp) dialogue(d *commands.Dialogue) {
 		in.seeds(c)
 		in.restarts(c)
 	}
-	if last >= 0 && len(empty) > 0 {
+	if d.WentOn(empty) {
 		in.p.State("storage.empty-polls", "", strconv.Itoa(len(empty)), pollEvidence(empty)...)
 	}
 }
@@ -252,7 +253,7 @@ func (in *interp) listing(c *commands.Command, root bool, what string) {
 	if what == "vg" {
 		in.vgs(names, rows, order, c, root)
 	} else {
-		in.lvs(names, rows, c, root)
+		in.lvs(names, rows, order, c, root)
 	}
 }
 
@@ -268,9 +269,9 @@ func (in *interp) vgs(names map[string]bundle.Evidence, rows []bundle.Evidence, 
 	}
 }
 
-func (in *interp) lvs(names map[string]bundle.Evidence, rows []bundle.Evidence, c *commands.Command, root bool) {
-	for n, ev := range names {
-		in.p.State("lvm.lv", n, "present", ev)
+func (in *interp) lvs(names map[string]bundle.Evidence, rows []bundle.Evidence, order []string, c *commands.Command, root bool) {
+	for _, n := range order {
+		in.p.State("lvm.lv", n, "present", names[n])
 	}
 	want := in.vg + "/" + in.lv
 	if _, ok := names[want]; !ok && root && in.settled && in.lv != "" && (len(rows) > 0 || !silenced(c)) {

@@ -20,6 +20,7 @@
 package units
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -45,7 +46,7 @@ var Analyzer = &analyzers.Analyzer{
 	Requires: []*analyzers.Analyzer{console.Analyzer, commands.Analyzer, journal.Analyzer},
 	Facts: []analyzers.FactType{
 		{Name: "unit.active", Doc: "The unit's active state.", Subject: "unit", Values: []string{"active", "inactive", "failed", "activating", "deactivating", "reloading"}, Transient: []string{"activating", "deactivating", "reloading"}},
-		{Name: "unit.polled", Doc: "The number of times the session asked for the unit's state.", Subject: "unit", Values: nil},
+		{Name: "unit.waited", Doc: "How often the session asked for the unit's state and it was activating, until the session went on to something else.", Subject: "unit", Values: nil},
 		{Name: "unit.ran", Doc: "The unit's process was started in this boot.", Subject: "unit", Values: []string{"yes"}},
 		{Name: "unit.finished", Doc: "The unit's start ended successfully.", Subject: "unit", Values: []string{"yes"}},
 		{Name: "unit.result", Doc: "systemd's result of the unit: success, exit-code, signal, timeout, …", Subject: "unit", Values: nil},
@@ -87,7 +88,7 @@ func Name(s string) string {
 }
 
 func run(p *analyzers.Pass) (any, error) {
-	in := &interp{p: p, desc: map[string]string{}, polls: map[string]int{}, mine: Name(p.Params.One("unit"))}
+	in := &interp{p: p, desc: map[string]string{}, polls: map[string][]*commands.Command{}, mine: Name(p.Params.One("unit"))}
 	if d := p.Params.One("unit-description"); d != "" {
 		in.desc[d] = in.mine
 	}
@@ -104,6 +105,7 @@ func run(p *analyzers.Pass) (any, error) {
 		for _, c := range d.Commands {
 			in.command(c)
 		}
+		in.waited(d)
 	}
 	for _, l := range logs {
 		in.log(l)
@@ -115,8 +117,8 @@ func run(p *analyzers.Pass) (any, error) {
 
 type interp struct {
 	p     *analyzers.Pass
-	desc  map[string]string // description -> unit
-	polls map[string]int
+	desc  map[string]string              // description -> unit
+	polls map[string][]*commands.Command // questions answered with "activating"
 	mine  string
 
 	jobs   []job
@@ -240,12 +242,27 @@ func (in *interp) command(c *commands.Command) {
 func (in *interp) isActive(c *commands.Command, unit string) {
 	for _, l := range c.Answer {
 		if s := strings.TrimSpace(l.Text); slices.Contains(states, s) {
-			in.polls[unit]++
 			in.p.State("unit.active", unit, s, l.Evidence)
-			in.p.State("unit.polled", unit, strconv.Itoa(in.polls[unit]), l.Evidence)
+			if s == "activating" {
+				in.polls[unit] = append(in.polls[unit], c)
+			} else {
+				delete(in.polls, unit)
+			}
 			return
 		}
 	}
+}
+
+// waited states the questions that ended in "activating" before the session
+// went on.
+func (in *interp) waited(d *commands.Dialogue) {
+	for _, unit := range slices.Sorted(maps.Keys(in.polls)) {
+		cs := in.polls[unit]
+		if d.WentOn(cs) {
+			in.p.State("unit.waited", unit, strconv.Itoa(len(cs)), cs[len(cs)-1].Echo, cs[0].Echo)
+		}
+	}
+	clear(in.polls)
 }
 
 func (in *interp) property(unit, key, value string, ev bundle.Evidence) {

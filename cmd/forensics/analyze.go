@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+
+	"forensics/analyzers"
+	"forensics/analyzers/all"
+	"forensics/analyzers/bundle"
+	"forensics/cmd/forensics/internal/report"
+	"forensics/cmd/forensics/internal/tty"
+)
+
+// analyzeFlags are the options of the main command.
+type analyzeFlags struct {
+	rules   ruleFlags
+	format  string
+	output  string
+	strict  bool
+	verbose bool
+}
+
+func newAnalyze() *cobra.Command {
+	var o analyzeFlags
+	c := &cobra.Command{
+		Use:   "analyze PATH...",
+		Short: "Say which prerequisite was broken in each boot",
+		Long: `Analyze finds the boots (runs) in what the PATHs name: directories of any
+depth, or single files. For each run it says which conditions held, which did
+not and which nothing decides, and names the cause: the earliest failed
+condition that no other failed one explains, with the lines that show it.`,
+		Example: `  forensics analyze boot-logs
+  forensics analyze -f json -o report.json runs/*
+  forensics analyze --set unit=setup.service --set interface=eth0 serial.log`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(c, "analyze what? Name a directory with boot logs, or a file")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return o.run(c, args) },
+	}
+	f := c.Flags()
+	f.StringVarP(&o.format, "format", "f", "text", "`FORMAT`: "+oneOf(formats()))
+	f.StringVarP(&o.output, "output", "o", "", "write to `FILE`, as a whole or not at all, instead of standard output")
+	f.BoolVar(&o.strict, "strict", false, "count unknown conditions as failed in the exit status")
+	f.BoolVar(&o.verbose, "verbose", false, "show all evidence, what would decide unknowns, and the artifacts")
+	o.rules.register(c)
+	return c
+}
+
+func formats() []string { return []string{"text", "json", "markdown"} }
+
+// oneOf joins names as a sentence does.
+func oneOf(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// renderer returns what writes the report in a format, nil when there is none.
+func renderer(format string, o report.Options) func(io.Writer, *report.Report) error {
+	switch format {
+	case "text":
+		return func(w io.Writer, r *report.Report) error { return report.WriteText(w, r, o) }
+	case "markdown":
+		return func(w io.Writer, r *report.Report) error { return report.WriteMarkdown(w, r, o) }
+	case "json":
+		return report.WriteJSON
+	}
+	return nil
+}
+
+func (o *analyzeFlags) run(c *cobra.Command, paths []string) error {
+	render := renderer(o.format, o.looks(c.OutOrStdout()))
+	if render == nil {
+		return usagef(c, "--format %s: there are %s", o.format, oneOf(formats()))
+	}
+	cat, err := o.rules.load(c)
+	if err != nil {
+		return err
+	}
+	r, err := o.analyze(c.Context(), c.ErrOrStderr(), cat, paths)
+	if err != nil {
+		return err
+	}
+	for _, t := range r.Trouble {
+		complain(c.ErrOrStderr(), t.Path+": "+t.Text)
+	}
+	if len(r.Runs) > 0 || o.format == "json" {
+		if err := o.write(c.OutOrStdout(), func(w io.Writer) error { return render(w, r) }); err != nil {
+			return err
+		}
+	}
+	if s := r.Status(o.strict); s != statusOK {
+		return exit(s)
+	}
+	return nil
+}
+
+// looks are the options for a text on w, or in a file.
+func (o *analyzeFlags) looks(w io.Writer) report.Options {
+	if o.output != "" {
+		w = io.Discard
+	}
+	t := tty.Of(w, os.Getenv)
+	return report.Options{Width: t.Width, Colour: t.Colour, ASCII: t.ASCII, Verbose: o.verbose}
+}
+
+// write renders in memory first: half a report is none.
+func (o *analyzeFlags) write(stdout io.Writer, render func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := render(&b); err != nil {
+		return err
+	}
+	if o.output != "" && o.output != "-" {
+		return writeFile(o.output, b.Bytes())
+	}
+	_, err := stdout.Write(b.Bytes())
+	return err
+}
+
+// analyze finds the runs and judges them. When ctx ends it returns at once and
+// leaves the work where it is: the program is about to end.
+func (o *analyzeFlags) analyze(ctx context.Context, stderr io.Writer, cat *catalogue, paths []string) (*report.Report, error) {
+	progress := tty.NewProgress(stderr, tty.Of(stderr, os.Getenv))
+	defer progress.Done()
+	done := make(chan *report.Report, 1)
+	go func() { done <- cat.report(ctx, paths, progress) }()
+	select {
+	case r := <-done:
+		return r, nil
+	case <-ctx.Done():
+		return nil, errors.New("interrupted: nothing was written")
+	}
+}
+
+func (cat *catalogue) report(ctx context.Context, paths []string, progress *tty.Progress) *report.Report {
+	found := find(paths)
+	runs := cat.judgeAll(ctx, found.runs, progress)
+	r := report.New(version())
+	r.Trouble, r.Problems = found.trouble, found.problems
+	for i := range runs {
+		if runs[i].err != nil {
+			r.Trouble = append(r.Trouble, bundle.Problem{Path: found.runs[i].Path, Text: runs[i].err.Error()})
+			continue
+		}
+		r.Runs = append(r.Runs, runs[i].Run)
+	}
+	r.Sort()
+	return r
+}
+
+// judged is the report on one run, or why there is none.
+type judged struct {
+	report.Run
+	err error
+}
+
+// judgeAll judges runs, as many at a time as there are processors.
+func (cat *catalogue) judgeAll(ctx context.Context, runs []*bundle.Run, progress *tty.Progress) []judged {
+	out := make([]judged, len(runs))
+	var (
+		wg         sync.WaitGroup
+		next, done atomic.Int64
+	)
+	for range min(runtime.GOMAXPROCS(0), len(runs)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(runs) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				out[i] = cat.judge(runs[i])
+				progress.Step("analyzed", int(done.Add(1)), len(runs))
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// judge analyzes one run. A mistake of ours in it must not take the reports on
+// the others away.
+func (cat *catalogue) judge(run *bundle.Run) (j judged) {
+	defer func() {
+		if v := recover(); v != nil {
+			j = judged{err: fmt.Errorf("internal error: %v", v)}
+		}
+	}()
+	facts := analyzers.Analyze(run, all.List, cat.profile.Params)
+	outcome := cat.set.Evaluate(facts, cat.profile.Params)
+	return judged{Run: report.Build(run, facts, outcome, cat.profile.Name)}
+}

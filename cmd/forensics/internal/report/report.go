@@ -1,0 +1,190 @@
+// Package report is what the program has to say about runs, as one value, and
+// the texts that are written from it.
+//
+// # Nouns
+//
+// A Report holds Runs. A Run holds a Verdict for each condition, the Causes
+// that no other failed condition explains, and what else a reader must know:
+// contradictions, problems with the input. Its JSON form is the contract
+// "forensics.report/1": a field keeps its name and meaning, new ones may come,
+// null and empty lists are written out.
+//
+// # Invariants
+//
+//   - A Report is complete: every format is a pure function of it and Options.
+//     No clock, no map order, no terminal is looked at. The same report gives
+//     the same bytes, and Status gives the same exit status, in every format.
+//   - Secrets end in Build: no string of a built report holds one that Redact
+//     knows, so no format has to think of them.
+//   - Every string may be hostile. A renderer first makes a clean copy of the
+//     whole report (see Clean), and works on that alone: nothing of an
+//     artifact can reach a terminal or a page by another way. JSON keeps each
+//     string as it is, but writes what a terminal could act on as \u escapes.
+//
+// Left out: judging. A renderer shows verdicts and never makes one.
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"forensics/analyzers/bundle"
+)
+
+// Schema names the JSON form.
+const Schema = "forensics.report/1"
+
+// The statuses of a verdict.
+const (
+	Pass    = "pass"
+	Fail    = "fail"
+	Unknown = "unknown"
+)
+
+// Report is everything there is to say about some runs.
+type Report struct {
+	Schema     string           `json:"schema"`
+	Tool       Tool             `json:"tool"`
+	Runs       []Run            `json:"runs"`       // oldest first, runs without a time last
+	Trouble    []bundle.Problem `json:"trouble"`    // what was to be analysed and could not be
+	Problems   []bundle.Problem `json:"problems"`   // notes that belong to no run
+	Comparison any              `json:"comparison"` // null here
+}
+
+// Tool is the program that made the report.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Run is one boot.
+type Run struct {
+	ID             string           `json:"id"`
+	Path           string           `json:"path"`
+	Started        *time.Time       `json:"started"` // null when nothing tells
+	Stage          string           `json:"stage"`   // the latest that was reached
+	Profile        string           `json:"profile"` // the parameters that the rules were asked with
+	Artifacts      []Artifact       `json:"artifacts"`
+	Verdicts       []Verdict        `json:"verdicts"` // in catalogue order
+	Causes         []Cause          `json:"causes"`   // the earliest first
+	Observer       []Cause          `json:"observer"` // what was wrong with the one who looked
+	Contradictions []Contradiction  `json:"contradictions"`
+	Problems       []bundle.Problem `json:"problems"`
+}
+
+// Artifact is a file of the run.
+type Artifact struct {
+	Path   string `json:"path"`
+	Kind   string `json:"kind"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"` // empty when the file could not be read
+}
+
+// Verdict is what the run's artifacts show about one condition.
+type Verdict struct {
+	Condition string            `json:"condition"`
+	Phase     string            `json:"phase"`
+	Title     string            `json:"title"`
+	Status    string            `json:"status"`
+	Because   string            `json:"because"`    // one sentence
+	Conflict  bool              `json:"conflict"`   // unknown because artifacts disagree
+	Evidence  []bundle.Evidence `json:"evidence"`   // the deciding one first
+	BlockedBy []string          `json:"blocked_by"` // failed conditions that explain this failure
+	Despite   []string          `json:"despite"`    // failed needs of a condition that passed
+	Needed    []string          `json:"needed"`     // what would decide an unknown
+	Remedy    string            `json:"remedy"`     // what to do about a failure
+}
+
+// Cause is a failed condition that no other failed one explains.
+type Cause struct {
+	Condition string            `json:"condition"`
+	Because   string            `json:"because"` // the mechanism
+	Evidence  []bundle.Evidence `json:"evidence"`
+	Explains  []string          `json:"explains"` // failures that follow from it
+	Unproven  []string          `json:"unproven"` // what could lie earlier and is unknown
+}
+
+// Contradiction is a fact that two artifacts state differently.
+type Contradiction struct {
+	Fact     string            `json:"fact"`
+	Subject  string            `json:"subject"`
+	Text     string            `json:"text"`
+	Evidence []bundle.Evidence `json:"evidence"`
+}
+
+// Status returns the exit status that the report stands for: 1 when a
+// condition failed, or, when strict, is unknown; 2 when it holds no run or not
+// all that was asked for; else 0.
+func (r *Report) Status(strict bool) int {
+	if len(r.Runs) == 0 || len(r.Trouble) > 0 {
+		return 2
+	}
+	for i := range r.Runs {
+		n := r.Runs[i].count()
+		if n[Fail] > 0 || strict && n[Unknown] > 0 {
+			return 1
+		}
+	}
+	return 0
+}
+
+// count returns how many verdicts have each status.
+func (r *Run) count() map[string]int {
+	n := map[string]int{}
+	for i := range r.Verdicts {
+		n[r.Verdicts[i].word()]++
+	}
+	return n
+}
+
+// verdict returns the verdict on a condition, nil when there is none.
+func (r *Run) verdict(condition string) *Verdict {
+	for i := range r.Verdicts {
+		if r.Verdicts[i].Condition == condition {
+			return &r.Verdicts[i]
+		}
+	}
+	return nil
+}
+
+// word is the verdict's status; what is neither pass nor fail is unknown.
+func (v *Verdict) word() string {
+	if v.Status == Pass || v.Status == Fail {
+		return v.Status
+	}
+	return Unknown
+}
+
+// summary says in words how the verdicts are spread.
+func (r *Run) summary() string {
+	n := r.count()
+	return fmt.Sprintf("%d pass, %d fail, %d unknown", n[Pass], n[Fail], n[Unknown])
+}
+
+// unread says why no analyzer reads the artifact, "" when one does.
+func (a *Artifact) unread() string {
+	switch bundle.Kind(a.Kind) {
+	case bundle.Report:
+		return "written by a person: decides nothing"
+	case bundle.Excerpt:
+		return "repeats a part of another artifact"
+	case bundle.Empty:
+		return "holds no bytes"
+	case bundle.Unknown:
+		return "text of no kind that is known"
+	case bundle.Binary, bundle.ISO, bundle.NativeJ:
+		return "not read by any analyzer"
+	}
+	if a.SHA256 == "" {
+		return "could not be read"
+	}
+	return ""
+}
+
+// at writes where evidence is, as editors and grep -n do.
+func at(e bundle.Evidence) string {
+	if e.Line <= 0 {
+		return e.Path
+	}
+	return fmt.Sprintf("%s:%d", e.Path, e.Line)
+}

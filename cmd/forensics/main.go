@@ -1,0 +1,33 @@
+// Forensics says why a virtual machine's boot failed: it reads what the boot
+// left behind and names the prerequisite that was broken, with the line that
+// shows it.
+//
+// The commands are thin: they find files, call analyzers and rules, and hand
+// one report value to a renderer. All that touches the world (files, terminal,
+// environment, signals) is in this package and in internal/tty.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the program. It returns the exit status.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return status(root.ExecuteContext(ctx), stderr)
+}
