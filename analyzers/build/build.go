@@ -149,7 +149,7 @@ func (r *reader) line(ln *hosttext.Line) {
 	}
 	at := func(part string) bundle.Evidence { return r.log.Evidence(ln, part) }
 	switch t := ln.Text; {
-	case plannedRe.MatchString(t) && !ln.Indented:
+	case !ln.Indented && strings.Contains(t, " will be ") && plannedRe.MatchString(t):
 		r.State("build.evaluated", "", "yes", at(t))
 	case strings.HasPrefix(t, "copying path "):
 		if m := copiedRe.FindStringSubmatch(t); m != nil && !local(m[1]) {
@@ -158,22 +158,29 @@ func (r *reader) line(ln *hosttext.Line) {
 				r.down[m[1]] = nil
 			}
 		}
-	case isoDrvRe.MatchString(t):
+	case strings.Contains(t, ".iso.drv") && isoDrvRe.MatchString(t):
 		drv := isoDrvRe.FindStringSubmatch(t)[1]
 		r.State("build.iso-scheduled", "", drv, at(drv))
-	case !ln.Indented && resultRe.MatchString(t):
+	case !ln.Indented && strings.HasPrefix(t, "/nix/store/") && resultRe.MatchString(t):
 		r.State("build.iso", "", t, at(t))
-	case commandRe.MatchString(t):
+	case strings.HasPrefix(t, "subprocess.") && commandRe.MatchString(t):
 		r.State("build.command-failed", "", commandRe.FindStringSubmatch(t)[1], at(t))
-	case missingRe.MatchString(t):
+	case missing(t):
 		r.State("nix.missing", "", t, at(t))
-	case assertionsRe.MatchString(t):
+	case strings.HasSuffix(t, "Failed assertions:") && assertionsRe.MatchString(t):
 		e := at(t)
 		r.assertions = &e
 	default:
 		r.trouble(ln, t)
-		r.builder(ln, marginRe.ReplaceAllString(t, ""))
+		r.builder(ln, t)
 	}
+}
+
+// missing reports whether a line says that nix's program is not there.
+func missing(t string) bool {
+	return strings.Contains(t, "nix") &&
+		(strings.Contains(t, "not found") || strings.Contains(t, "No such file") || strings.HasPrefix(t, "SKIPPED")) &&
+		missingRe.MatchString(t)
 }
 
 // trouble reads nix's errors and warnings.
@@ -206,6 +213,10 @@ func (r *reader) builder(ln *hosttext.Line, t string) {
 	if strings.HasPrefix(ln.Text, "error: ") || strings.HasPrefix(ln.Text, "warning: ") {
 		return // nix's own
 	}
+	if !strings.Contains(t, "Writing to") && !strings.Contains(t, "No space left") && !strings.Contains(t, "signal") {
+		return
+	}
+	t = t[len(marginRe.FindString(t)):]
 	if m := writtenRe.FindStringSubmatch(t); m != nil {
 		r.State("build.iso", "", m[1], r.log.Evidence(ln, m[0]))
 	}

@@ -37,6 +37,9 @@ const MaxText = 64 << 20
 // MaxQuote bounds a quote, in runes.
 const MaxQuote = 240
 
+// maxShown is how much of a span is looked at for its quote.
+const maxShown = 16 << 10
+
 // Kind names what an artifact's content is.
 type Kind string
 
@@ -253,7 +256,8 @@ func (x *LineIndex) Line(offset int64) int {
 func Span(p string, data []byte, x *LineIndex, start, end int64) Evidence {
 	start = min(max(start, 0), int64(len(data)))
 	end = min(max(end, start), int64(len(data)))
-	return Evidence{Path: p, Line: x.Line(start), Start: start, End: end, Quote: Printable(string(data[start:end]))}
+	shown := data[start:min(end, start+maxShown)]
+	return Evidence{Path: p, Line: x.Line(start), Start: start, End: end, Quote: Printable(string(shown))}
 }
 
 // Problem is something about the input that the reader of a report must know.

@@ -92,10 +92,11 @@ func (r *reader) harness(l *hosttext.Log) {
 			continue
 		}
 		for _, t := range tools {
+			named := strings.Contains(ln.Text, t.name)
 			switch {
-			case t.works.MatchString(ln.Text):
+			case (named || strings.IndexByte("AM=", ln.Text[0]) >= 0) && t.works.MatchString(ln.Text):
 				r.State(t.fact, "", "works", l.Evidence(ln, ln.Text))
-			case strings.Contains(ln.Text, t.name) && t.missing.MatchString(ln.Text):
+			case named && t.missing.MatchString(ln.Text):
 				r.State(t.fact, "", "missing", l.Evidence(ln, ln.Text))
 			}
 		}

@@ -25,8 +25,9 @@ const (
 //	Oct 08 06:07:35 nixos systemd[1]: Starting Pre-NixOS setup...
 //
 // It reports false for anything else. The monotonic form looks much like the
-// kernel's own lines on a console ("[    1.2] virtio_blk virtio2: …"), so there
-// an identifier without PID must be "kernel".
+// kernel's own lines on a console ("[    1.2] virtio_blk virtio2: …"), and those
+// with ISO dates like what other programs log ("2025-10-08T… Serial output: …"),
+// so there a host must be named, and an identifier without PID be "kernel".
 func ParseShort(s string) (Entry, bool) {
 	e, _, ok := parseShort(s)
 	return e, ok
@@ -41,7 +42,7 @@ func parseShort(s string) (e Entry, form string, ok bool) {
 	if !e.origin(rest) {
 		return Entry{}, "", false
 	}
-	if form == formMonotonic && (e.Host == "" || e.PID == 0 && e.Ident != "kernel") {
+	if form != formShort && form != formPrecise && (e.Host == "" || e.PID == 0 && e.Ident != "kernel") {
 		return Entry{}, "", false
 	}
 	e.Truncated = cut(s, e.Message)
@@ -182,12 +183,8 @@ func (e *Entry) origin(s string) bool {
 	if e.ident(s) {
 		return e.PID != 0
 	}
-	host, rest, ok := strings.Cut(s[:min(len(s), 66)], " ")
-	if !ok || !isHost(host) {
-		return false
-	}
-	rest = s[len(host)+1:]
-	if !e.ident(rest) {
+	host, _, ok := strings.Cut(s[:min(len(s), 66)], " ")
+	if !ok || !isHost(host) || !e.ident(s[len(host)+1:]) {
 		return false
 	}
 	e.Host = host

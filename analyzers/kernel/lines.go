@@ -77,7 +77,7 @@ func mayPrecede(prefix string) bool {
 	if len(prefix) > 400 || strings.ContainsAny(prefix, "'`|") || strings.Contains(prefix, "utput:") {
 		return false
 	}
-	if strings.Count(prefix, `"`)%2 != 0 || strings.HasPrefix(prefix, "[20") {
+	if strings.Count(prefix, `"`)%2 != 0 || dated(prefix) {
 		return false
 	}
 	for _, prompt := range []string{"$", "#", ">", "echo", "printf", "grep"} {
@@ -86,6 +86,18 @@ func mayPrecede(prefix string) bool {
 		}
 	}
 	return true
+}
+
+// dated reports whether s starts with an ISO date, as the lines of a log do:
+// "2025-10-08T06:07:35" or in brackets. The kernel and what runs on a console
+// write none.
+func dated(s string) bool {
+	s = strings.TrimPrefix(s, "[")
+	if len(s) < 10 || s[4] != '-' || s[7] != '-' {
+		return false
+	}
+	_, err := strconv.Atoi(s[:4] + s[5:7] + s[8:10])
+	return err == nil
 }
 
 // levelled drops what dmesg --raw ("<6>") and dmesg --decode ("kern  :info  : ")

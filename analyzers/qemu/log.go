@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"forensics/analyzers/bundle"
@@ -84,23 +85,29 @@ func (r *logReader) message(ln *hosttext.Line) {
 		return
 	}
 	at := func(part string) bundle.Evidence { return r.log.Evidence(ln, part) }
-	r.messages.add(t, true, at)
+	r.messages.add(t, at)
 	// The guest may say so too, unless nothing else was said before.
 	if r.log.Kind == bundle.Harness && !ln.Relayed || r.log.Kind == bundle.Serial && r.lines == 1 {
-		for _, re := range missingRes {
-			if m := re.FindString(t); m != "" {
-				r.State("qemu.missing", "", t, at(t))
-			}
+		if missing(t) {
+			r.State("qemu.missing", "", t, at(t))
 		}
-		if auditRe.MatchString(t) {
+		if strings.Contains(t, "comm=") && auditRe.MatchString(t) {
 			r.State("qemu.denied", "", t, at(t))
 		}
 	}
 }
 
+// missing reports whether a line says that QEMU's program is not there.
+func missing(t string) bool {
+	if !strings.Contains(t, "not found") && !strings.Contains(t, "No such file") && !strings.HasPrefix(t, "SKIPPED") {
+		return false
+	}
+	return slices.ContainsFunc(missingRes, func(re *regexp.Regexp) bool { return re.MatchString(t) })
+}
+
 // exit reads what a harness saw of QEMU's process.
 func (r *logReader) exit(ln *hosttext.Line) {
-	if ln.Relayed {
+	if ln.Relayed || !strings.HasPrefix(ln.Text, "QEMU ") && r.gone == nil {
 		return
 	}
 	if m := endedRe.FindStringSubmatch(ln.Text); m != nil {
@@ -140,6 +147,9 @@ func (r *logReader) harness(ln *hosttext.Line) {
 	if m := versionRe.FindStringSubmatch(ln.Text); m != nil {
 		r.State("qemu.version", "", m[1], r.log.Evidence(ln, m[0]))
 	}
+	if !strings.Contains(ln.Text, ".iso") && !strings.Contains(ln.Text, "sha256") && !strings.Contains(ln.Text, "/nix/store/") {
+		return
+	}
 	if s := submatch(isoRe, ln.Text); s != "" {
 		r.path(s, true, r.log.Evidence(ln, s))
 	}
@@ -155,6 +165,9 @@ func (r *logReader) harness(ln *hosttext.Line) {
 func (r *logReader) commandLine(ln *hosttext.Line) {
 	command := r.command
 	r.command = nil
+	if !strings.Contains(ln.Text, "qemu-") {
+		return
+	}
 	if pexpectCommandRe.MatchString(ln.Text) {
 		r.command = ln
 		return

@@ -94,9 +94,9 @@ var (
 	deniedRe = regexp.MustCompile(`(?:/dev/net/tun|/dev/kvm|KVM kernel module|initialize (?:kvm|KVM)).*(?:Permission denied|Operation not permitted)`)
 )
 
-// add takes one line; first says that nothing stands before it on its raw
-// line. Inside a line only a message whose wording is known counts.
-func (ms *messages) add(line string, first bool, at func(part string) bundle.Evidence) {
+// add takes one line. Behind other text in a line only a message whose wording
+// is known counts.
+func (ms *messages) add(line string, at func(part string) bundle.Evidence) {
 	if len(ms.list) >= maxMessages {
 		return
 	}
@@ -112,7 +112,7 @@ func (ms *messages) add(line string, first bool, at func(part string) bundle.Evi
 		return // a shell's message about QEMU
 	}
 	text := line[loc[1]:]
-	inside := loc[0] > 0 || !first
+	inside := loc[0] > 0
 	if inside { // a repr of the text: what follows is not the message
 		text, _, _ = strings.Cut(text, `\r`)
 		text, _, _ = strings.Cut(text, `\n`)

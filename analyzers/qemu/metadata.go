@@ -128,7 +128,7 @@ func exitText(s string) string {
 func (r *reader) stderr(d *document, v *jsonspan.Value) {
 	var ms messages
 	v.Lines(d.Data, func(text string, start, end int64) bool {
-		ms.add(text, true, func(string) bundle.Evidence { return d.span(start, end) })
+		ms.add(text, func(string) bundle.Evidence { return d.span(start, end) })
 		return true
 	})
 	ms.state(r)

@@ -65,8 +65,14 @@ var (
 	marginRe = regexp.MustCompile(`^E(?: {2,}|$)`)
 	// What shows that a guest was started: a harness that waits for or relays
 	// its text, a pexpect dump, firmware, boot loaders, the kernel, a login.
-	bootRe = regexp.MustCompile(`^(?:Awaiting|Expecting|Waiting for (?:the )?login)\b|^<pexpect\.\w+\.spawn object|^(?:SeaBIOS|ISOLINUX|SYSLINUX|GNU GRUB|BdsDxe|iPXE) ?|^\[ *\d+\.\d{6}\] |<<< NixOS Stage|\blogin:(?: |$)|^QEMU command:`)
+	bootRe  = regexp.MustCompile(`^(?:Awaiting|Expecting|Waiting for (?:the )?login)\b|^<pexpect\.\w+\.spawn object|^(?:SeaBIOS|ISOLINUX|SYSLINUX|GNU GRUB|BdsDxe|iPXE)\b|^\[ *\d+\.\d{6}\] |^QEMU command:`)
+	loginRe = regexp.MustCompile(`\blogin:(?: |$)`)
 )
+
+// boots reports whether a line shows that a guest was started.
+func boots(text string) bool {
+	return bootRe.MatchString(text) || strings.Contains(text, "<<< NixOS Stage") || strings.Contains(text, "login:") && loginRe.MatchString(text)
+}
 
 // relayRe is the label under which a harness repeats what it read.
 var relayRe = regexp.MustCompile(`^(?:Serial|Console|Guest)(?: output)?: ?`)
@@ -81,7 +87,7 @@ func (l *Log) Lines() iter.Seq[*Line] {
 				end = at + i
 			}
 			ln := l.line(n, at, end)
-			boot = boot || l.Kind == bundle.Harness && (ln.Relayed || bootRe.MatchString(ln.Text))
+			boot = boot || l.Kind == bundle.Harness && ln.Text != "" && (ln.Relayed || boots(ln.Text))
 			ln.Boot = boot
 			if !yield(ln) {
 				return
@@ -94,6 +100,9 @@ func (l *Log) Lines() iter.Seq[*Line] {
 func (l *Log) line(n, start, end int) *Line {
 	raw := bytes.TrimRight(l.Data[start:end], "\r")
 	ln := &Line{Number: n, Start: int64(start), End: int64(start + len(raw))}
+	if len(raw) == 0 {
+		return ln
+	}
 	text := plain(raw[:min(len(raw), MaxLine)])
 	if m := stampRe.FindStringSubmatchIndex(text); m != nil {
 		ln.Stamp = text[m[2]:m[3]]
@@ -103,6 +112,9 @@ func (l *Log) line(n, start, end int) *Line {
 	}
 	ln.Text = strings.TrimSpace(text)
 	ln.Indented = ln.Text != "" && (text[0] == ' ' || text[0] == '\t')
+	if ln.Text == "" || strings.IndexByte("SCG", ln.Text[0]) < 0 {
+		return ln
+	}
 	if label := relayRe.FindString(ln.Text); label != "" {
 		ln.Relayed = true
 		ln.Text = strings.TrimSpace(ln.Text[len(label):])

@@ -392,7 +392,8 @@ func (p *printer) runs(rs []Run) {
 // oneLine is the run's outcome in a few words.
 func (p *printer) oneLine(r *Run) string {
 	if len(r.Causes) > 0 {
-		return r.Causes[0].Condition + " " + p.dash() + " " + r.Causes[0].Because
+		s := r.Causes[0].Condition + " " + p.dash() + " " + r.Causes[0].Because
+		return ansi.Truncate(s, p.o.Width*3/4, p.or("…", "~")) // the whole stands below
 	}
 	if len(r.Observer) > 0 {
 		return "observer: " + r.Observer[0].Condition
@@ -521,7 +522,7 @@ func (p *printer) fit(header []string, rows [][]string, wide, long int) {
 			room -= w[i]
 		}
 	}
-	w[long] = min(w[long], max(8, room*2/5, room-w[wide]))
+	w[long] = min(w[long], max(8, room/2, room-w[wide]))
 	w[wide] = min(w[wide], max(8, room-w[long]))
 	for _, row := range rows {
 		for i, c := range row {

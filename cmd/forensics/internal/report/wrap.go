@@ -44,7 +44,7 @@ func hardCut(word string, width int) int {
 	if len(head) == 0 {
 		return len(word) // a single cluster wider than the line
 	}
-	if i := strings.LastIndexByte(head, '/'); i > len(head)/2 {
+	if i := strings.LastIndexByte(head, '/'); i > len(head)/3 {
 		return i + 1
 	}
 	return len(head)
