@@ -7,7 +7,7 @@ func (s *Set) diagnose(out *Outcome) {
 	for i := range out.Verdicts {
 		v := &out.Verdicts[i]
 		if v.Status == Pass {
-			v.Despite = s.upstream(out, i, true, Fail)
+			v.Despite = slices.DeleteFunc(s.upstream(out, i, true, Fail), func(id string) bool { return s.byID[id].Observer })
 		} else {
 			v.BlockedBy = s.upstream(out, i, false, Fail)
 		}
@@ -23,9 +23,25 @@ func (s *Set) diagnose(out *Outcome) {
 		case v.Condition.Observer:
 			out.Observer = append(out.Observer, c)
 		case len(v.BlockedBy) == 0:
+			if same := sameFailure(out.Causes, &c); same != nil {
+				same.Explains = append(same.Explains, c.Condition.ID)
+				continue
+			}
 			out.Causes = append(out.Causes, c)
 		}
 	}
+}
+
+// sameFailure returns the earlier cause that rests on the same line as c, nil
+// when there is none: one thing broke, and two conditions show it.
+func sameFailure(causes []Cause, c *Cause) *Cause {
+	for i := range causes {
+		e := &causes[i]
+		if e.Because == c.Because && len(e.Evidence) > 0 && len(c.Evidence) > 0 && e.Evidence[0] == c.Evidence[0] {
+			return e
+		}
+	}
+	return nil
 }
 
 // upstream returns what condition i needs, at any remove, that has the wanted

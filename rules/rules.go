@@ -58,7 +58,8 @@
 // A failed condition is explained when one that it needs failed, where the path
 // leads only through conditions that did not pass: a pass in between shows that
 // the trouble did not come that way. A cause is a failed condition that nothing
-// explains. Observer conditions judge who watched, not the guest, and are
+// explains; where two rest on the same line with the same words, one thing broke
+// and the first is the cause of both. Observer conditions judge who watched, not the guest, and are
 // reported apart.
 //
 // Left out on purpose: weights, scores, severities, and rules that overrule

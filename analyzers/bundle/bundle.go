@@ -61,7 +61,7 @@ const (
 	NativeJ  Kind = "journal-native" // a binary journal file
 	Binary   Kind = "binary"         // anything else that is not text
 	Empty    Kind = "empty"          // no bytes
-	Unknown  Kind = "unknown"        // text that no reader recognises
+	Unknown  Kind = "unknown"        // text of no kind that is known; a short answer of a command may look so
 )
 
 // Artifact is one file of a run.

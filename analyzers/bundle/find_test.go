@@ -55,6 +55,7 @@ func TestFind(t *testing.T) {
 		{"captures alone", []string{"a/status.txt=" + statusText, "a/metadata.json=" + metaText}, []string{"root/a: metadata.json metadata, status.txt capture"}},
 		{"a manifest", []string{"b/manifest.json=" + manifest, "b/guest/status.txt=" + statusText}, []string{"root/b: guest/status.txt capture, manifest.json manifest"}},
 		{"nothing", nil, nil},
+		{"text of no kind", []string{"x.txt=hello"}, nil},
 		{"prose only", []string{"README.md=hello", "x.bin=\x00\x01\x02\x03"}, nil},
 		{"hidden files", []string{".git/serial.log=" + bootText}, nil},
 	}
@@ -102,6 +103,12 @@ func TestKind(t *testing.T) {
 		{"x.txt", "● a.service - A\n   Active: active (running)\nOct 08 06:07:35 nixos a[1]: one\nOct 08 06:07:35 nixos a[1]: two\nOct 08 06:07:35 nixos a[1]: three\n", Capture},
 		{"x", "\x00\x01\x02\x03\x04", Binary},
 		{"notes.md", bootText, Report},
+		{"harness.log", "2026-11-23T07:05:02.832553Z pexpect 4.8.0\n2026-11-23T07:05:02.9Z Serial: [  OK  ] Started x.\n", Harness},
+		{"x.log", "2025-10-08T06:07:35+0000 nixos systemd[1]: Starting Set up...\n2025-10-08T06:07:36+0000 nixos kernel: x\n", Journal},
+		{"x.log", "[    5.123456] nixos systemd[1]: Starting Set up...\n", Journal},
+		{"nix-build.log", "error: attribute 'bootImage' missing\n", BuildLog},
+		{"answer.log", "error: attribute 'bootImage' missing\n", Unknown},
+		{"x.txt", "0\n", Unknown},
 		{"x", "some prose about login and boot\n", Unknown},
 		{"x.iso", strings.Repeat("\x00", isoMarkAt) + isoMark, ISO},
 	}

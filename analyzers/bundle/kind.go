@@ -17,16 +17,23 @@ const sniffLen = 256 << 10
 const isoMark, isoMarkAt = "CD001", 0x8001
 
 var (
-	// What Python's datetime.isoformat in brackets, or pytest, puts first.
-	harnessRe = regexp.MustCompile(`(?m)^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z)?\] `)
+	// A log of a program that stamps its lines in ISO 8601, bracketed as
+	// Python's harnesses do, or bare.
+	harnessRe = regexp.MustCompile(`(?m)^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:[+-]\d\d:?\d\d|Z)?\]? \S`)
 	pytestRe  = regexp.MustCompile(`(?m)^=+ test session starts =+|^E? +pexpect\.exceptions\.|^searcher: searcher_re:|^<pexpect\.pty_spawn\.spawn object`)
 	// nix's own progress lines (libstore), at line start: in a journal or
 	// transcript they would stand behind a prefix.
 	nixRe = regexp.MustCompile(`(?m)^(?:these \d+ derivations will be built:|this derivation will be built:|these \d+ paths will be fetched|building '/nix/store/|copying path '/nix/store/|error: builder for '/nix/store/|evaluating derivation ')`)
+	// nix's last words when it built nothing; other programs say "error:" too,
+	// so the file's name must speak of a build.
+	nixErrorRe = regexp.MustCompile(`(?m)^(?:error: |\S*nix: command not found|\S*: (?:line \d+: )?nix: command not found)`)
 	// printk with time stamps.
 	printkRe = regexp.MustCompile(`^(?:<\d+>)?\[ *\d+\.\d{6}\] ?`)
-	// journalctl's short form: "Oct 08 06:07:35 host ident[1]: ".
-	shortRe = regexp.MustCompile(`^(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \S+ [^\s:\[]+(?:\[\d+\])?: `)
+	// journalctl's short form, "Oct 08 06:07:35 host ident[1]: ", and its
+	// forms with other stamps, which have a process in brackets.
+	shortRe = regexp.MustCompile(`^(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \S+ [^\s:\[]+(?:\[\d+\])?: ` +
+		`|^(?:\w{3} )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?: ?[A-Z]{3,4}|[+-]\d{4}|[+-]\d\d:\d\d)? \S+ (?:[^\s:\[]+\[\d+\]|kernel): ` +
+		`|^\[ *\d+\.\d+\] \S+ [^\s:\[]+\[\d+\]: `)
 	// Boot loaders, SeaBIOS, the kernel's first line, systemd's status lines,
 	// getty and shells: what only a console shows.
 	bootRe    = regexp.MustCompile(`(?m)^(?:\r)*(?:ISOLINUX |SYSLINUX |EXTLINUX |SeaBIOS |GNU GRUB|BdsDxe: |iPXE )|Loading \S+\.\.\. ?ok|Linux version \d|(?:^|\s)\[ +OK +\] |login: |<<< Welcome to |<<< NixOS Stage 1 >>>`)
@@ -71,7 +78,7 @@ func sniffText(name string, head []byte) Kind {
 		return Report
 	case qemuErrRe.Match(head):
 		return Serial
-	case harnessFirst(head) || pytestRe.Match(head):
+	case pytestRe.Match(head) || harnessFirst(head) && short*2 <= lines:
 		return Harness
 	case lines > 0 && short*2 > lines && statusFirst(head):
 		return Capture
@@ -83,7 +90,7 @@ func sniffText(name string, head []byte) Kind {
 		return Dmesg
 	case boot || console:
 		return Serial
-	case nixRe.Match(head):
+	case nixRe.Match(head) || strings.Contains(name, "build") && nixErrorRe.Match(head):
 		return BuildLog
 	case short > 0:
 		return Journal
@@ -91,8 +98,6 @@ func sniffText(name string, head []byte) Kind {
 		return Capture
 	case strings.Contains(name, "serial") || strings.Contains(name, "console"):
 		return Serial
-	case strings.HasSuffix(name, ".txt") || strings.HasSuffix(name, ".log"):
-		return Capture
 	}
 	return Unknown
 }
@@ -128,12 +133,10 @@ func countLines(head []byte) (short, printk, lines int) {
 			continue
 		}
 		lines++
-		if line[0] == '[' || line[0] == '<' {
-			if printkRe.Match(line) {
-				printk++
-			}
-		} else if shortRe.Match(line) {
+		if shortRe.Match(line) {
 			short++
+		} else if (line[0] == '[' || line[0] == '<') && printkRe.Match(line) {
+			printk++
 		}
 	}
 	return short, printk, lines
