@@ -22,7 +22,7 @@ const (
 const exitStatus = `
 EXIT STATUS
   0  no condition failed
-  1  a condition failed (with --strict: or is unknown)
+  1  a condition failed (with --strict: or is unknown); the corpus disagrees
   2  trouble: usage, files that cannot be read, bad rules, nothing to analyse
 `
 
@@ -95,7 +95,7 @@ prerequisite was broken, with the line that shows it.`,
 	root.SetVersionTemplate("forensics {{.Version}}\n")
 	root.SetHelpTemplate(root.HelpTemplate() + exitStatus)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err.Error()) })
-	root.AddCommand(newAnalyze(), newRules(), newVersion())
+	root.AddCommand(newAnalyze(), newRules(), newCorpus(), newVersion())
 	return root
 }
 

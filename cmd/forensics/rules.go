@@ -13,6 +13,7 @@ import (
 
 	"forensics/analyzers"
 	"forensics/analyzers/all"
+	"forensics/corpus"
 )
 
 type rulesFlags struct {
@@ -97,13 +98,26 @@ func (o *rulesFlags) writer(c *cobra.Command, args []string) (func(io.Writer) er
 		// Explain knows which one may be meant.
 		return nil, usage(c, cat.set.Explain(io.Discard, args[0]).Error())
 	case len(args) > 0:
-		return func(w io.Writer) error { return cat.set.Explain(w, args[0]) }, nil
+		return func(w io.Writer) error { return cat.explain(w, args[0]) }, nil
 	case o.format == "markdown":
 		return cat.set.WriteMarkdown, nil
 	case o.format == "dot":
 		return cat.set.WriteDot, nil
 	}
 	return cat.list, nil
+}
+
+// explain explains one condition, and says which recorded runs show it.
+func (cat *catalogue) explain(w io.Writer, id string) error {
+	if err := cat.set.Explain(w, id); err != nil {
+		return err
+	}
+	pass, fail, err := corpus.Covering(id)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "\nRecorded runs\n  - that pass: %s\n  - that fail: %s\n", corpus.Names(pass), corpus.Names(fail))
+	return err
 }
 
 // list writes the conditions, one a line.
