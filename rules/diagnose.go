@@ -25,6 +25,7 @@ func (s *Set) diagnose(out *Outcome) {
 		case len(v.BlockedBy) == 0:
 			if same := sameFailure(out.Causes, &c); same != nil {
 				same.Explains = append(same.Explains, c.Condition.ID)
+				slices.SortFunc(same.Explains, func(a, b string) int { return s.byID[a].index - s.byID[b].index })
 				continue
 			}
 			out.Causes = append(out.Causes, c)

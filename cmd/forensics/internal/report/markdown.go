@@ -275,7 +275,36 @@ func cell(s string) string {
 }
 
 func words(s string, code func(string) string) string {
+	var b strings.Builder
+	at := 0
+	for _, q := range quotedRe.FindAllStringIndex(s, -1) {
+		b.WriteString(loud(s[at:q[0]], code))
+		b.WriteString(code(s[q[0]+1 : q[1]-1]))
+		at = q[1]
+	}
+	b.WriteString(loud(s[at:], code))
+	s = strings.TrimSpace(b.String())
+	// A list item, a quote or a heading begins at the start of a line.
+	return startRe.ReplaceAllString(s, `$1\$2`)
+}
+
+// quotedRe is text in backquotes: a code span already.
+var quotedRe = regexp.MustCompile("`[^`]+`")
+
+// loud escapes words and makes those that a forge acts on code spans; space
+// at the ends of s is kept.
+func loud(s string, code func(string) string) string {
 	ws := strings.Fields(s)
+	if len(ws) == 0 {
+		return strings.Repeat(" ", min(len(s), 1))
+	}
+	before, after := "", ""
+	if s[0] == ' ' {
+		before = " "
+	}
+	if s[len(s)-1] == ' ' {
+		after = " "
+	}
 	for i, w := range ws {
 		if loudRe.MatchString(w) {
 			ws[i] = code(w)
@@ -283,9 +312,7 @@ func words(s string, code func(string) string) string {
 			ws[i] = escape(w)
 		}
 	}
-	s = strings.Join(ws, " ")
-	// A list item, a quote or a heading begins at the start of a line.
-	return startRe.ReplaceAllString(s, `$1\$2`)
+	return before + strings.Join(ws, " ") + after
 }
 
 // startRe finds what opens a list or underlines a heading at the start of a

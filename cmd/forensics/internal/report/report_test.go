@@ -363,7 +363,7 @@ func TestMarkdownEscapes(t *testing.T) {
 		want string
 	}{
 		{"plain", prose, "plain text, done.", "plain text, done."},
-		{"marks", prose, "*b* _i_ <u> [l] a|b `c` \\", "\\*b\\* \\_i\\_ &lt;u&gt; \\[l\\] a&#124;b \\`c\\` \\\\"},
+		{"marks", prose, "*b* _i_ <u> [l] a|b `c` \\", "\\*b\\* \\_i\\_ &lt;u&gt; \\[l\\] a&#124;b `c` \\\\"},
 		{"mention", prose, "by @octocat now", "by `@octocat` now"},
 		{"address of a unit", prose, "serial-getty@ttyS0.service failed", "`serial-getty@ttyS0.service` failed"},
 		{"lone at", prose, "a @ b", "a @ b"},
