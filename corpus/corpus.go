@@ -51,6 +51,7 @@ type Expectation struct {
 	CauseContains string            `yaml:"cause_contains"`
 	Also          []string          `yaml:"also"`
 	Observer      bool              `yaml:"observer"`
+	Note          string            `yaml:"note"`
 	Profile       string            `yaml:"profile"`
 	Verdicts      map[string]Accept `yaml:"verdicts"`
 	Open          map[string]string `yaml:"open"`

@@ -185,7 +185,7 @@ func recognised(as []*Artifact) bool {
 // runs appends the runs at and below d.
 func (w *walker) runs(d *dir) {
 	groups := grouped(d.own)
-	anchored := anchors(d.own)
+	anchored := anchors(d.own) || len(groups) == 1 && recognised(d.own) && !d.anchorsBelow()
 	var below []*dir // directories whose files belong to d's run
 	for _, s := range d.subs {
 		if anchored && !w.ownRun(d, s) {
@@ -195,6 +195,10 @@ func (w *walker) runs(d *dir) {
 		}
 	}
 	if !anchored && len(groups) < 2 && !recognised(d.own) {
+		return
+	}
+	if len(groups) == 1 && !anchored {
+		w.problem(d.name, "%d artifacts beside the runs below belong to none of them: not read", len(d.own))
 		return
 	}
 	if len(groups) == 1 {
@@ -212,6 +216,16 @@ func (w *walker) runs(d *dir) {
 			w.problem(s.name, "belongs to none of the %d runs beside it: not read", len(groups))
 		}
 	}
+}
+
+// anchorsBelow reports whether a directory below d is a run of its own.
+func (d *dir) anchorsBelow() bool {
+	for _, s := range d.subs {
+		if anchors(s.own) || s.anchorsBelow() {
+			return true
+		}
+	}
+	return false
 }
 
 // ownRun reports whether directory s below run d holds a boot of its own: a
