@@ -1,0 +1,1 @@
+s/ console=tty0 console=ttyS0,115200n8 loglevel=4/ console=ttyS0,115200n8 console=tty0 loglevel=4/
