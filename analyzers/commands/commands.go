@@ -8,11 +8,17 @@
 // readline turns bracketed paste on when it prints a prompt and off when it
 // runs a command. So the command is the text that stood at the prompt when
 // paste went off, and its answer is what was printed until paste went on again,
-// less typed lines and echoes of type-ahead. Where a shell does not do that,
-// prompts at line starts take its place.
+// less typed lines and echoes of type-ahead. Where a shell does not do that
+// (yet, or no more), prompts at line starts take its place, and where the
+// prompt is not known either, a line that was sent at something like a prompt
+// and came back as an echo.
 //
-// A capture file is one answer, perhaps under one or more echoed commands; its
-// name is not believed. Interpreters read answers by content and use the
+// The walk goes forward only: what a transcript has not shown yet changes
+// nothing before it, so a cut one has the commands that the whole one has, less
+// those behind the cut; only the command at the cut may be another.
+//
+// A capture file is one answer, perhaps under one or more echoed commands, or
+// several under prompts of their own ("$ COMMAND"); its name is not believed. Interpreters read answers by content and use the
 // command's words only where the content is silent (an empty answer).
 package commands
 
@@ -80,6 +86,11 @@ func run(p *analyzers.Pass) (any, error) {
 			// journalctl's answer in a file of its own is a capture too: the
 			// echoed command on top says which.
 			d = fromCapture(t)
+		case bundle.Unknown:
+			// A file that starts with a prompt and a command is a capture, too.
+			if startsPrompted(t) {
+				d = fromCapture(t)
+			}
 		default:
 			continue
 		}
@@ -91,22 +102,11 @@ func run(p *analyzers.Pass) (any, error) {
 }
 
 func fromTranscript(t *console.Transcript) *Dialogue {
-	s := &session{t: t, d: &Dialogue{Path: t.Path, Kind: t.Artifact.Kind}, typed: map[string]bool{}, pasted: hasPaste(t)}
+	s := &session{t: t, d: &Dialogue{Path: t.Path, Kind: t.Artifact.Kind}, typed: map[string]bool{}, ps2: !slices.Contains(t.Prompts(), "> ")}
 	for i := range t.Lines {
 		s.line(&t.Lines[i])
 	}
 	return s.d
-}
-
-func hasPaste(t *console.Transcript) bool {
-	for i := range t.Lines {
-		for j := range t.Lines[i].Pieces {
-			if t.Lines[i].Pieces[j].Paste == console.Off {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // session walks a transcript.
@@ -114,12 +114,23 @@ type session struct {
 	t      *console.Transcript
 	d      *Dialogue
 	typed  map[string]bool // every line that the driver sent so far
-	pasted bool            // the shell marks prompts by bracketed paste
+	pasted bool            // the shell at work marks prompts by bracketed paste
+	ps2    bool            // "> " is the secondary prompt, nobody's first
 
 	cur     *Command // the command that runs, or nil
+	head    *Command // its first lines, when a secondary prompt asks for more
 	pending []Line   // what stands at the prompt so far
 	prompt  string   // the last prompt seen
+	bare    bool     // it stood alone
+	at      sentAt   // the last line sent at what may be a prompt
 }
+
+// sentAt is a typed line that stands behind something like a prompt.
+type sentAt struct{ prompt, text string }
+
+// someRe is a prompt that nobody announced, with what was sent at it: "# " and
+// "$ " of dash, "host# " of others. An echo must confirm it.
+var someRe = regexp.MustCompile(`^(\S{0,60} ?[#$%>] )(\S.*)$`)
 
 func (s *session) line(l *console.Line) {
 	if l.Typed {
@@ -133,6 +144,9 @@ func (s *session) line(l *console.Line) {
 		}
 	}
 	for i := range l.Pieces {
+		if l.Pieces[i].Paste != console.Same {
+			s.pasted = true
+		}
 		if s.pasted {
 			s.piece(&l.Pieces[i], l.TypedFrom >= 0 && i == len(l.Pieces)-1)
 		} else {
@@ -147,6 +161,16 @@ func (s *session) sent(text string, ev bundle.Evidence) {
 		return
 	}
 	s.typed[text] = true
+	if rest, ok := strings.CutPrefix(text, "> "); ok && s.ps2 && s.cur != nil {
+		s.typed[rest] = true
+		s.cur.Text = join(s.cur.Text, rest)
+	} else if m := someRe.FindStringSubmatch(text[:min(len(text), maxCommand)]); m != nil {
+		if s.at.prompt == m[1] && s.at.text == "" {
+			s.finish()
+		}
+		s.at = sentAt{m[1], strings.TrimSpace(m[2])}
+		s.typed[s.at.text] = true
+	}
 	s.d.Typed = append(s.d.Typed, Line{Text: text, Evidence: ev})
 }
 
@@ -155,6 +179,10 @@ func (s *session) piece(p *console.Piece, endsTyped bool) {
 	switch p.Paste {
 	case console.Off:
 		s.start()
+		if !s.pasted {
+			s.plain(p, endsTyped)
+			return
+		}
 		if p.Text != "" && !endsTyped {
 			s.answer(p)
 		}
@@ -163,6 +191,7 @@ func (s *session) piece(p *console.Piece, endsTyped bool) {
 			return
 		}
 		s.finish()
+		s.head = nil
 		s.pending = append(s.pending[:0], Line{p.Text, s.t.PieceEvidence(p)})
 	default:
 		if s.cur != nil {
@@ -178,10 +207,12 @@ func (s *session) piece(p *console.Piece, endsTyped bool) {
 // continues takes a secondary prompt: the command goes on, nothing ran yet.
 func (s *session) continues(p *console.Piece) bool {
 	rest, ok := strings.CutPrefix(p.Text, "> ")
-	if !ok || s.cur == nil || len(s.cur.Answer) > 0 {
+	if !ok || !s.ps2 || s.cur == nil || len(s.cur.Answer) > 0 {
 		return false
 	}
-	s.pending = append(s.pending[:0], Line{s.cur.Text + "\n" + rest, s.cur.Echo})
+	s.head = s.cur
+	s.typed[strings.TrimSpace(rest)] = true
+	s.pending = append(s.pending[:0], Line{rest, s.t.PieceEvidence(p)})
 	s.d.Commands = s.d.Commands[:len(s.d.Commands)-1]
 	s.cur = nil
 	return true
@@ -190,9 +221,28 @@ func (s *session) continues(p *console.Piece) bool {
 func (s *session) start() {
 	s.finish()
 	text, ev := s.accepted()
+	if s.head != nil {
+		text, ev = join(s.head.Text, text), s.head.Echo
+		s.head = nil
+	}
 	s.cur = &Command{Text: text, Prompt: s.prompt, Echo: ev, Kind: s.d.Kind}
 	s.d.Commands = append(s.d.Commands, s.cur)
 	s.pending = s.pending[:0]
+	if unmarkedRe.MatchString(text) {
+		s.pasted = false
+	}
+}
+
+// unmarkedRe is readline's variable that stops the marks, set by bind or
+// INPUTRC's syntax.
+var unmarkedRe = regexp.MustCompile(`\bset enable-bracketed-paste (?:off|Off|0)\b`)
+
+// join puts the lines of a command together, up to maxCommand.
+func join(head, line string) string {
+	if len(head)+len(line) > maxCommand {
+		return head
+	}
+	return head + "\n" + line
 }
 
 func (s *session) finish() {
@@ -202,36 +252,48 @@ func (s *session) finish() {
 	}
 }
 
-// accepted returns the command that stands at the prompt. Readline wraps long
-// ones over several lines; a join that was typed is the whole, otherwise the
-// last line is.
+// accepted returns the command that stands at the prompt: a line that was
+// typed, or a join of lines (readline wraps long ones), the last of those.
+// Behind it the kernel or a broadcast may have written. Where nothing that was
+// typed is known, it is what stands behind the last prompt.
 func (s *session) accepted() (string, bundle.Evidence) {
 	if len(s.pending) == 0 {
 		return "", bundle.Evidence{Path: s.t.Path, Line: 1}
 	}
-	last := s.pending[len(s.pending)-1]
-	for n := 1; n <= min(8, len(s.pending)); n++ {
+	low := max(0, len(s.pending)-maxPending)
+	s.prompt = s.shown(low)
+	for end := len(s.pending); end > low; end-- {
 		joined := ""
-		for _, l := range s.pending[len(s.pending)-n:] {
-			joined += l.Text
-		}
-		text := strings.TrimSpace(s.cut(joined))
-		if s.typed[text] {
-			return text, last.Evidence
+		for n := end - 1; n >= max(low, end-8); n-- {
+			joined = s.pending[n].Text + joined
+			_, text, _ := s.t.CutPrompt(joined)
+			if text = strings.TrimSpace(text); s.typed[text] {
+				return text, s.pending[n].Evidence
+			}
 		}
 	}
-	return strings.TrimSpace(s.cut(last.Text)), last.Evidence
+	for n := len(s.pending) - 1; n >= low; n-- {
+		if _, rest, ok := s.t.CutPrompt(s.pending[n].Text); ok && strings.TrimSpace(rest) != "" {
+			return strings.TrimSpace(rest), s.pending[n].Evidence
+		}
+	}
+	last := s.pending[len(s.pending)-1]
+	_, rest, _ := s.t.CutPrompt(last.Text)
+	return strings.TrimSpace(rest), last.Evidence
 }
 
-// cut takes the prompt off and remembers it.
-func (s *session) cut(text string) string {
-	prompt, rest, ok := s.t.CutPrompt(text)
-	if !ok {
-		return text
+// shown returns the last prompt that stands there.
+func (s *session) shown(low int) string {
+	for n := len(s.pending) - 1; n >= low; n-- {
+		if prompt, _, ok := s.t.CutPrompt(s.pending[n].Text); ok {
+			return prompt
+		}
 	}
-	s.prompt = prompt
-	return rest
+	return ""
 }
+
+// maxPending bounds how far back a command is looked for at a prompt.
+const maxPending = 32
 
 // answer adds what a command printed, unless it is an echo of type-ahead.
 func (s *session) answer(p *console.Piece) {
@@ -245,55 +307,145 @@ func (s *session) answer(p *console.Piece) {
 func (s *session) plain(p *console.Piece, endsTyped bool) {
 	prompt, rest, ok := s.t.CutPrompt(p.Text)
 	if !ok {
-		if !endsTyped {
+		if !s.unannounced(p) && !s.goesOn(p) && !endsTyped {
+			s.anonymous(p)
 			s.answer(p)
 		}
 		return
 	}
 	s.finish()
-	s.prompt = prompt
-	if rest = strings.TrimSpace(rest); rest == "" {
+	s.prompt, s.bare = prompt, true
+	if rest = strings.TrimSpace(rest); rest != "" {
+		s.ran(prompt, rest, p)
+	}
+}
+
+func (s *session) ran(prompt, text string, p *console.Piece) {
+	s.finish()
+	s.cur = &Command{Text: text, Prompt: prompt, Echo: s.t.PieceEvidence(p), Kind: s.d.Kind}
+	s.d.Commands = append(s.d.Commands, s.cur)
+	s.bare = false
+}
+
+// anonymous begins a command that was not echoed: output follows an empty
+// prompt.
+func (s *session) anonymous(p *console.Piece) {
+	text := strings.TrimSpace(p.Text)
+	if s.cur != nil || !s.bare || text == "" || s.typed[text] {
 		return
 	}
-	s.cur = &Command{Text: rest, Prompt: prompt, Echo: s.t.PieceEvidence(p), Kind: s.d.Kind}
-	s.d.Commands = append(s.d.Commands, s.cur)
+	s.ran(s.prompt, "", p)
 }
+
+// unannounced takes the echo of what was sent at a prompt that nobody set.
+func (s *session) unannounced(p *console.Piece) bool {
+	if s.at.text == "" || strings.TrimSpace(p.Text) != s.at.text {
+		return false
+	}
+	s.ran(s.at.prompt, s.at.text, p)
+	s.at.text = ""
+	return true
+}
+
+// goesOn takes a secondary prompt with what was typed at it.
+func (s *session) goesOn(p *console.Piece) bool {
+	rest, ok := strings.CutPrefix(p.Text, "> ")
+	rest = strings.TrimSpace(rest)
+	if !ok || !s.ps2 || s.cur == nil || !s.typed[rest] {
+		return false
+	}
+	s.cur.Text = join(s.cur.Text, rest)
+	return true
+}
+
+// maxCommand bounds a command of many lines.
+const maxCommand = 64 << 10
 
 // commandRe matches a line that can only be a command: it starts with the name
 // of a tool that harnesses run and goes on like a shell line. It marks echoes
 // at the top of captures.
-var commandRe = regexp.MustCompile(`^(?:[A-Z_]+=\S* )*(?:sudo |\{ )?(?:systemctl|journalctl|networkctl|cat|ip|vgs|lvs|pvs|lsblk|blkid|dmesg|id|command -v|printf|export|mdadm|wipefs|if \[|timedatectl|findmnt|ls) ?[^:=●]*$|^:$`)
+var commandRe = regexp.MustCompile(`^(?:[A-Z_]+=\S* )*(?:sudo |\{ )?(?:systemctl|journalctl|networkctl|cat|ip|vgs|lvs|pvs|lsblk|blkid|dmesg|id|command -v|printf|export|mdadm|wipefs|if \[|timedatectl|findmnt|ls)(?: [^:=●]*)?$|^:$`)
+
+// stampedRe is journalctl's short form: such a line quotes a command at most.
+var stampedRe = regexp.MustCompile(`^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d `)
 
 func fromCapture(t *console.Transcript) *Dialogue {
-	d := &Dialogue{Path: t.Path, Kind: t.Artifact.Kind}
-	c := &Command{Done: true, Kind: d.Kind}
-	top := true
+	k := &capture{t: t, d: &Dialogue{Path: t.Path, Kind: t.Artifact.Kind}, top: true}
 	for i := range t.Lines {
-		l := &t.Lines[i]
-		text := strings.TrimSpace(l.Text)
-		if text == "" {
-			continue
+		if strings.TrimSpace(t.Lines[i].Text) != "" {
+			k.line(&t.Lines[i])
 		}
-		if top && isEcho(text) {
-			c.Text, c.Echo = text, t.Evidence(l)
-			d.Typed = append(d.Typed, Line{text, c.Echo})
-			continue
-		}
-		top = false
-		c.Answer = append(c.Answer, Line{l.Text, t.Evidence(l)})
 	}
-	if c.Text == "" && len(c.Answer) == 0 {
+	k.end()
+	if len(k.d.Commands) == 0 {
 		return nil
 	}
-	if c.Text == "" {
-		c.Echo = c.Answer[0].Evidence
+	return k.d
+}
+
+func startsPrompted(t *console.Transcript) bool {
+	for i := range t.Lines {
+		if text := strings.TrimSpace(t.Lines[i].Text); text != "" {
+			return strings.HasPrefix(text, "$ ")
+		}
 	}
-	d.Commands = []*Command{c}
-	return d
+	return false
+}
+
+// capture walks a capture file.
+type capture struct {
+	t      *console.Transcript
+	d      *Dialogue
+	c      *Command
+	top    bool // no answer yet
+	prompt bool // commands stand behind "$ "
+}
+
+func (k *capture) line(l *console.Line) {
+	ev := k.t.Evidence(l)
+	text, prompted := strings.CutPrefix(strings.TrimSpace(l.Text), "$ ")
+	first := k.c == nil
+	if prompted && (first || k.prompt) {
+		k.end()
+		k.prompt, k.top = true, true
+		k.begin(text, "$ ", ev)
+		return
+	}
+	if first {
+		k.begin("", "", ev)
+	}
+	if k.top && !k.prompt && isEcho(text) {
+		k.c.Text, k.c.Echo = text, ev
+		k.d.Typed = append(k.d.Typed, Line{text, ev})
+		return
+	}
+	k.top = false
+	k.c.Answer = append(k.c.Answer, Line{l.Text, ev})
+}
+
+func (k *capture) begin(text, prompt string, ev bundle.Evidence) {
+	k.c = &Command{Text: text, Prompt: prompt, Echo: ev, Done: true, Kind: k.d.Kind}
+	if text != "" {
+		k.d.Typed = append(k.d.Typed, Line{text, ev})
+	}
+}
+
+// end takes the command that was read.
+func (k *capture) end() {
+	if k.c == nil {
+		return
+	}
+	if k.c.Text == "" && len(k.c.Answer) > 0 {
+		k.c.Echo = k.c.Answer[0].Evidence
+	}
+	k.d.Commands = append(k.d.Commands, k.c)
 }
 
 // isEcho reports whether a capture's line is a command and not its answer.
 func isEcho(text string) bool {
+	if stampedRe.MatchString(text) {
+		return false
+	}
 	return commandRe.MatchString(text) || strings.Contains(text, " 2>/dev/null") || strings.Contains(text, " || true")
 }
 
@@ -328,31 +480,43 @@ var idle = []string{":", "printf", "echo", "id", "export", "true"}
 
 var operatorRe = regexp.MustCompile(`^(?:\|\|?|&&|;|\d*[<>].*|\)|\})$`)
 
-// Words splits a shell line as Command.Words says.
+// Words splits a shell line as Command.Words says. A sudo that starts a shell
+// ("sudo -i", "sudo -n -s") is a command of its own.
 func Words(line string) []string {
 	fields := strings.Fields(line)
-	i := 0
-	for i < len(fields) && (fields[i] == "{" || fields[i] == "sudo" || fields[i] == "-n" && i > 0 && fields[i-1] == "sudo" || fields[i] == "env" || assignRe.MatchString(fields[i])) {
+	i, sudo := 0, -1
+	for i < len(fields) {
+		switch f := fields[i]; {
+		case f == "sudo":
+			sudo = i
+		case f == "{", f == "env", f == "exec", f == "-n" && sudo == i-1 && sudo >= 0, assignRe.MatchString(f):
+		default:
+			return simple(fields, i, sudo)
+		}
 		i++
 	}
-	if i == len(fields) {
-		// Nothing but prefixes: "sudo -i" is a command of its own.
-		return fields
+	if sudo > 0 {
+		return fields[sudo:]
 	}
-	if i > 0 && fields[i-1] == "sudo" && strings.HasPrefix(fields[i], "-") {
-		return fields[i-1:]
+	return fields
+}
+
+// simple returns the words from i on, or from the sudo before it when its
+// options say more than whom to be.
+func simple(fields []string, i, sudo int) []string {
+	if sudo >= 0 && strings.HasPrefix(fields[i], "-") {
+		i = sudo
 	}
 	var words []string
-	for ; i < len(fields); i++ {
-		f := fields[i]
+	for _, f := range fields[i:] {
 		if operatorRe.MatchString(f) {
 			break
 		}
-		if w, ok := strings.CutSuffix(f, ";"); ok {
-			words = append(words, strings.Trim(w, `'"`))
+		w, ends := strings.CutSuffix(f, ";")
+		words = append(words, strings.Trim(w, `'"`))
+		if ends {
 			break
 		}
-		words = append(words, strings.Trim(f, `'"`))
 	}
 	return words
 }

@@ -93,6 +93,7 @@ func (r *reader) probe(p *probe) {
 		return
 	}
 	r.user(p)
+	r.tools(p)
 	if p.exit == 0 && p.stdout.String() != "" {
 		r.sizes(p)
 	}

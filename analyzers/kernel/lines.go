@@ -14,7 +14,7 @@ import (
 func readConsole(t *console.Transcript) *Log {
 	l := &Log{Path: t.Path, Kind: t.Artifact.Kind}
 	switch l.Kind {
-	case bundle.Serial, bundle.Capture, bundle.Journal, bundle.Dmesg:
+	case bundle.Serial, bundle.Capture, bundle.Unknown, bundle.Journal, bundle.Dmesg:
 	default:
 		return l
 	}

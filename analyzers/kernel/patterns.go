@@ -101,7 +101,7 @@ var patterns = []pattern{
 	{"hwclock", ring | program, "hwclock: ", regexp.MustCompile(speaker + `\S*hwclock: (?:Cannot access the Hardware Clock via any known method|[Cc]annot open /dev/rtc\S*|ioctl\(\S+\) to \S+.* failed|select\(\) to \S+.*timed out|settimeofday\(\) failed)`), badClock},
 	// systemd, src/core/main.c and src/shared/clock-util.c: the clock stood
 	// before the day systemd was built.
-	{"epoch", ring | entry, "ystem time ", regexp.MustCompile(`^systemd\[1\]: System time (?:before build time, advancing clock|advanced to built-in epoch: )`), badClock},
+	{"epoch", ring | entry, "ystem time ", regexp.MustCompile(`^systemd\[1\]: System time (?:before build time, advancing clock|advanced to built-in epoch: |is further ahead than \S+ after build time)`), badClock},
 
 	// drivers/char/random.c; "crng done (trusting…)" from 4.19 to 5.17. A journal
 	// without times since boot cannot say when.

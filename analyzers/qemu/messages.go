@@ -30,7 +30,7 @@ type refusal struct {
 // counts. Each was provoked with QEMU 7.2, or stands in the file named.
 var refusalTable = []refusal{
 	// net/slirp.c
-	{"hostfwd", regexp.MustCompile(`Could not set up host forwarding rule|Invalid host forwarding rule`)},
+	{"hostfwd", regexp.MustCompile(`[Cc]ould not set up host forwarding rule|Invalid host forwarding rule`)},
 	// block/file-posix.c
 	{"lock", regexp.MustCompile(`Failed to get (?:shared )?"[\w ]+" lock|Failed to lock byte \d+`)},
 	// accel/kvm/kvm-all.c, system/vl.c, target/i386/cpu.c

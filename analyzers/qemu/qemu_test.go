@@ -37,6 +37,7 @@ const q = "qemu-system-x86_64: "
 // transcript, what they show, and lines that nearly say the same. Most were
 // printed by QEMU 7.2.
 var messageCases = []struct{ line, refused string }{
+	{q + "-netdev user,id=n,hostfwd=tcp::22-:22: could not set up host forwarding rule 'tcp::22-:22'", "hostfwd"},
 	{q + "-netdev user,id=n,hostfwd=tcp:127.0.0.1:22-:22: Could not set up host forwarding rule 'tcp:127.0.0.1:22-:22'", "hostfwd"},
 	{q + "-netdev user,id=n,hostfwd=x: Invalid host forwarding rule 'x' (Bad protocol name)", "hostfwd"},
 	{q + "-foo: invalid option", "option"},

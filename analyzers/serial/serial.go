@@ -2,8 +2,9 @@
 // firmware, boot loader, kernel loaded, kernel, initrd (stage 1), activation
 // (stage 2), systemd, login prompt.
 //
-// Only text before the first login counts: a shell session may print another
-// boot's kernel log. A stage that shows nothing on this port was not
+// Only text before the first login counts, and none behind a shell's prompt
+// until firmware or a boot loader speaks again: a shell session may print
+// another boot's kernel log. A stage that shows nothing on this port was not
 // necessarily skipped: where /dev/console is another terminal, nothing stands
 // between the boot loader and the getty's banner. What the menu of a boot
 // loader offers is not what was booted, so menu entries state nothing.
@@ -51,16 +52,21 @@ func From(p *analyzers.Pass) []*Boot {
 	return bs
 }
 
+// lastLogin starts what pam_lastlog says in any session: no getty asks here.
+const lastLogin = "Last login: "
+
 type mark struct {
 	stage string
 	re    *regexp.Regexp
 }
 
 var marks = []mark{
-	// SeaBIOS on -serial with sercon, OVMF, iPXE option ROM.
-	{"firmware", regexp.MustCompile(`^(?:SeaBIOS \(version|BdsDxe: |UEFI Interactive Shell|iPXE \d)`)},
-	// Banners: syslinux core, GRUB's menu head; systemd-boot has a menu only.
-	{"bootloader", regexp.MustCompile(`(?:ISO|SYS|EXT|PXE)LINUX \d|GNU GRUB +version|^Booting (?:from|')`)},
+	// SeaBIOS on -serial with sercon (which says "Booting from" before it knows
+	// of a boot loader), OVMF, iPXE option ROM.
+	{"firmware", regexp.MustCompile(`^(?:SeaBIOS \(version|Booting from |BdsDxe: |UEFI Interactive Shell|iPXE \d)`)},
+	// Banners: syslinux core, GRUB's greeting, menu head and choice; systemd-boot
+	// has a menu only.
+	{"bootloader", regexp.MustCompile(`(?:ISO|SYS|EXT|PXE)LINUX \d|GNU GRUB +version|^ *Welcome to GRUB!|^ *Booting [\x60']`)},
 	// syslinux core: "Loading FILE... ok"; GRUB's linux and initrd commands.
 	{"kernel-loaded", regexp.MustCompile(`Loading \S+\.\.\. ?ok$|^Loading (?:Linux \S+|initial ramdisk) ?\.\.\.`)},
 	// printk stamps; earlyprintk has none.
@@ -69,10 +75,10 @@ var marks = []mark{
 	{"stage-1", regexp.MustCompile(`<<< .*Stage 1 >>>|^Loading, please wait\.\.\.|dracut-\w+\[\d+\]: `)},
 	// NixOS stage-2-init.sh.
 	{"stage-2", regexp.MustCompile(`<<< .*Stage 2 >>>|^running activation script\.\.\.`)},
-	// systemd's status output and its first log lines.
-	{"systemd", regexp.MustCompile(`^\[ +OK +\] |^\[FAILED\] |^Welcome to .+!$|systemd\[1\]: systemd \d+ running in system mode|^ {9}(?:Starting|Mounting) .+\.\.\.$`)},
+	// systemd's status output and its first log lines; not "Welcome to GRUB!".
+	{"systemd", regexp.MustCompile(`^\[ +OK +\] |^\[FAILED\] |^Welcome to (?:[^G].*|G[^R].*)!$|systemd\[1\]: systemd \d+ running in system mode|^ {9}(?:Starting|Mounting) .+\.\.\.$`)},
 	// agetty and login.
-	{"login-prompt", regexp.MustCompile(`^\S+ login:(?: |$)|\(automatic login\)`)},
+	{"login-prompt", regexp.MustCompile(`^\S+ login:(?: |$)|login: \S+ \(automatic login\)`)},
 }
 
 var (
@@ -83,8 +89,9 @@ var (
 	gettyRe = regexp.MustCompile(`^\[ +OK +\] Started Serial Getty on (\w+)\.`)
 	// util-linux agetty --autologin.
 	autologinRe = regexp.MustCompile(`login: (\S+) \(automatic login\)`)
-	// systemd's and initramfs-tools' last words.
-	emergencyRe = regexp.MustCompile(`^You are in (?:emergency|rescue) mode|^Entering emergency mode|^An error occurred in stage [12] of the boot process|^\(initramfs\) ?$|^BusyBox v\S+ .* built-in shell`)
+	// Last words of systemd, dracut, NixOS's stages and initramfs-tools. Busybox's
+	// banner is none: images whose login shell is busybox show it every time.
+	emergencyRe = regexp.MustCompile(`^You are in (?:emergency|rescue) mode|^Entering emergency mode|^An error occurred in stage [12] of the boot process|^\(initramfs\)(?: |$)`)
 )
 
 func run(p *analyzers.Pass) (any, error) {
@@ -102,6 +109,7 @@ func run(p *analyzers.Pass) (any, error) {
 
 func read(p *analyzers.Pass, t *console.Transcript) *Boot {
 	b := &Boot{Path: t.Path, Reached: map[string]bundle.Evidence{}}
+	session := false
 	for i := range t.Lines {
 		l := &t.Lines[i]
 		text := strings.TrimRight(l.Text, " ")
@@ -109,20 +117,28 @@ func read(p *analyzers.Pass, t *console.Transcript) *Boot {
 			continue
 		}
 		b.Last = t.Evidence(l)
-		if _, in := b.Reached["login-prompt"]; in {
+		if _, in := b.Reached["login-prompt"]; in || strings.HasPrefix(text, lastLogin) {
 			continue
 		}
-		if _, _, prompt := t.CutPrompt(text); prompt {
-			continue
+		_, _, prompt := t.CutPrompt(text)
+		switch {
+		case marks[0].re.MatchString(text) || marks[1].re.MatchString(text):
+			session = false
+		case prompt:
+			session = true
 		}
-		b.line(p, text, b.Last)
+		if !session {
+			b.line(p, text, b.Last)
+		}
 	}
 	return b
 }
 
 func (b *Boot) line(p *analyzers.Pass, text string, ev bundle.Evidence) {
 	for _, m := range marks {
-		if _, ok := b.Reached[m.stage]; !ok && m.re.MatchString(text) {
+		// A loader names the kernel, then the initrd: the last of them says that
+		// it is done.
+		if _, ok := b.Reached[m.stage]; (!ok || m.stage == "kernel-loaded") && m.re.MatchString(text) {
 			b.Reached[m.stage] = ev
 		}
 	}

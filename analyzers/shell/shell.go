@@ -2,13 +2,19 @@
 // is, over time, and which commands the image has.
 //
 // A user id is an answer, never an echo: `…then echo ROOT; else echo USER; fi`
-// is a question, and only a bare ROOT or USER is its answer. A command is shown
+// is a question, and only a bare ROOT or USER is its answer. What sudo, su or
+// ssh answer about themselves ("sudo id -u") is not who the session is. Where
+// an answer can be read in two ways, nothing is stated. A command is shown
 // to be in the image by an answer that only it can give, or by `command -v`;
 // it is shown to be missing by `command -v` saying so, or by the shell's
 // "command not found". An empty answer shows neither.
 //
+// A capture file may come from the host as well as from the guest. It counts
+// where the console shows the same line.
+//
 // The parts that an image must have are the profile's parameter "parts":
-// NAME=COMMAND|COMMAND…, any of which shows the part.
+// NAME=COMMAND|COMMAND…, any of which shows the part. It is shown to be missing
+// when the first of them is and none of the others was seen.
 package shell
 
 import (
@@ -66,18 +72,54 @@ func run(p *analyzers.Pass) (any, error) {
 	for _, t := range console.From(p) {
 		prompts(p, t)
 	}
+	said := consoles(p)
 	for _, d := range commands.From(p) {
-		w := &walk{p: p, id: &Identity{Path: d.Path}, parts: partsOf(p.Params)}
-		for i, c := range d.Commands {
-			var next *commands.Command
-			if i+1 < len(d.Commands) {
-				next = d.Commands[i+1]
-			}
-			w.command(c, next)
+		if d.Kind != bundle.Serial {
+			d = confirmed(d, said)
+		}
+		w := &walk{p: p, id: &Identity{Path: d.Path}, parts: partsOf(p.Params), present: map[string]bool{}}
+		for _, c := range d.Commands {
+			w.command(c)
 		}
 		ids = append(ids, w.id)
 	}
 	return ids, nil
+}
+
+// consoles returns every line that the guest printed on a console.
+func consoles(p *analyzers.Pass) map[string]bool {
+	said := map[string]bool{}
+	for _, t := range console.From(p) {
+		if t.Artifact.Kind != bundle.Serial {
+			continue
+		}
+		for i := range t.Lines {
+			l := &t.Lines[i]
+			if l.Typed || l.TypedFrom >= 0 {
+				continue
+			}
+			for j := range l.Pieces {
+				said[strings.TrimSpace(l.Pieces[j].Text)] = true
+			}
+		}
+	}
+	return said
+}
+
+// confirmed returns d less the answers that no console shows.
+func confirmed(d *commands.Dialogue, said map[string]bool) *commands.Dialogue {
+	kept := &commands.Dialogue{Path: d.Path, Kind: d.Kind, Typed: d.Typed}
+	for _, c := range d.Commands {
+		same := *c
+		same.Answer = nil
+		for _, l := range c.Answer {
+			if said[strings.TrimSpace(l.Text)] {
+				same.Answer = append(same.Answer, l)
+			}
+		}
+		kept.Commands = append(kept.Commands, &same)
+	}
+	return kept
 }
 
 // prompts states that a shell's prompt was there.
@@ -86,6 +128,9 @@ func prompts(p *analyzers.Pass, t *console.Transcript) {
 		return
 	}
 	for i := range t.Lines {
+		if t.Lines[i].Typed {
+			continue
+		}
 		for j := range t.Lines[i].Pieces {
 			pc := &t.Lines[i].Pieces[j]
 			if prompt, _, ok := t.CutPrompt(pc.Text); ok && strings.TrimSpace(prompt) != "" {
@@ -112,15 +157,16 @@ type walk struct {
 	asked   bool
 	worked  bool
 	pending *commands.Command // an escalation whose effect is not seen yet
+	present map[string]bool   // commands that were seen
 }
 
-func (w *walk) command(c, next *commands.Command) {
+func (w *walk) command(c *commands.Command) {
 	w.promptUser(c)
 	if uid, ev, ok := UserID(c); ok {
 		w.uid(uid, ev)
 		return
 	}
-	if w.asked && !w.worked && work(c) {
+	if w.asked && !w.worked && w.pending == nil && work(c) {
 		w.worked = true
 		w.p.State("shell.worked", "", "yes", c.Echo)
 	}
@@ -132,19 +178,36 @@ func (w *walk) command(c, next *commands.Command) {
 // the session up or ending it.
 func work(c *commands.Command) bool {
 	ws := c.Words()
-	return len(ws) > 0 && !slices.Contains([]string{":", "export", "stty", "poweroff", "exit", "sudo", "su", "printf", "echo"}, ws[0])
+	return len(ws) > 0 && !slices.Contains([]string{":", "export", "stty", "poweroff", "reboot", "exit", "sudo", "su", "printf", "echo"}, ws[0])
 }
 
-// promptUser learns root from a prompt that names it, which bash's \u does.
+// promptUser learns root from a prompt that names it, which bash's \u does. A
+// prompt that names another user says that sudo or su started no shell.
 func (w *walk) promptUser(c *commands.Command) {
-	if w.pending != nil && rootPromptRe.MatchString(c.Prompt) {
-		w.p.State("shell.escalated", w.pending.Words()[0], "yes", w.pending.Echo, c.Echo)
-		w.commandFact(w.pending.Words()[0], "present", w.pending.Echo)
+	switch {
+	case w.pending == nil:
+	case rootPromptRe.MatchString(c.Prompt):
+		w.escalated(c.Echo)
+	case userPromptRe.MatchString(c.Prompt):
 		w.pending = nil
 	}
 }
 
-var rootPromptRe = regexp.MustCompile(`^\[?root@[^\s:]+[:~ ].*# ?$`)
+var (
+	// "[root@host:~]# " (NixOS), "root@host:/tmp# " (Debian), "[root@host ~]# "
+	// (Fedora).
+	rootPromptRe = regexp.MustCompile(`^\[?root@[^\s:]+[:~ ].*# ?$`)
+	// The same of a user that is not root: \$ shows as "$".
+	userPromptRe = regexp.MustCompile(`^\[?[a-z_][\w.-]*@[^\s:]+[:~ ].*\$ ?$`)
+)
+
+// escalated states that the pending command made the session root's.
+func (w *walk) escalated(shows bundle.Evidence) {
+	name := w.pending.Words()[0]
+	w.p.State("shell.escalated", name, "yes", w.pending.Echo, shows)
+	w.commandFact(name, "present", w.pending.Echo)
+	w.pending, w.asked = nil, false
+}
 
 func (w *walk) uid(uid string, ev bundle.Evidence) {
 	w.asked, w.worked = true, false
@@ -160,51 +223,96 @@ func (w *walk) uid(uid string, ev bundle.Evidence) {
 	w.p.State("shell.user", "", "root", ev)
 	w.p.State("shell.root", "", "yes", ev)
 	if w.pending != nil {
-		w.p.State("shell.escalated", w.pending.Words()[0], "yes", w.pending.Echo, ev)
-		w.commandFact(w.pending.Words()[0], "present", w.pending.Echo)
-		w.pending = nil
+		w.escalated(ev)
+		w.asked = true
 	}
 }
 
 var (
 	// Questions: a test on id -u with an echo in each branch; a printf of it.
-	testRe   = regexp.MustCompile(`id -u.*-eq 0.*then echo (\S+?);? *else echo (\S+?);? *fi`)
-	printfRe = regexp.MustCompile(`printf '([^'%]*)%s([^'%]*?)(?:\\n)?' +"?\$\(id -u\)"?`)
+	testRe   = regexp.MustCompile(`id -u\)?"? *(?:-eq|==?) *"?0"? *\]{1,2} *(?:; *then|&&) +echo (\S+?)(?: *; *else| *\|\|) +echo (\S+?)(?:;? *fi)?$`)
+	printfRe = regexp.MustCompile(`^printf '([^'%]*)%s([^'%]*?)(?:\\n)?' +"?\$\(id -u\)"?$`)
 	uidRe    = regexp.MustCompile(`^uid=(\d+)\(`)
-	digitsRe = regexp.MustCompile(`^\d{1,10}$`)
+	digitsRe = regexp.MustCompile(`^(?:0|[1-9]\d{0,9})$`)
+	// A user's name, as whoami prints it (shadow's NAME_REGEX).
+	nameRe = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	// A kernel message that cut an answer in two: the rest of its digits stand
+	// on the next line.
+	splicedRe = regexp.MustCompile(`^\d+\[ *\d+\.\d{6}\]`)
 )
+
+// Question returns the markers that c prints for root and for another user,
+// when c is a test on id -u with one for each.
+func Question(text string) (root, other string, ok bool) {
+	m := testRe.FindStringSubmatch(text)
+	if m == nil || m[1] == m[2] {
+		return "", "", false
+	}
+	return strings.Trim(m[1], `'"`), strings.Trim(m[2], `'"`), true
+}
 
 // UserID returns the user id that c's answer gives; "other" when the answer
 // only says that it is not root's.
 func UserID(c *commands.Command) (string, bundle.Evidence, bool) {
-	if m := testRe.FindStringSubmatch(c.Text); m != nil {
-		for _, l := range c.Answer {
-			switch strings.TrimSpace(l.Text) {
-			case m[1]:
-				return "0", l.Evidence, true
-			case m[2]:
-				return "other", l.Evidence, true
+	if root, other, ok := Question(c.Text); ok {
+		return one(c, func(text string) string {
+			switch text {
+			case root:
+				return "0"
+			case other:
+				return "other"
 			}
-		}
-		return "", bundle.Evidence{}, false
+			return ""
+		})
 	}
 	if m := printfRe.FindStringSubmatch(c.Text); m != nil {
 		return between(c, strings.ReplaceAll(m[1], `\n`, ""), strings.ReplaceAll(m[2], `\n`, ""))
 	}
 	ws := c.Words()
-	if len(ws) == 0 || ws[0] != "id" {
+	if len(ws) == 0 || strings.HasPrefix(c.Text, "sudo ") {
 		return "", bundle.Evidence{}, false
 	}
-	for _, l := range c.Answer {
-		text := strings.TrimSpace(l.Text)
-		if len(ws) == 2 && ws[1] == "-u" && digitsRe.MatchString(text) {
-			return text, l.Evidence, true
-		}
-		if m := uidRe.FindStringSubmatch(text); m != nil && len(ws) == 1 {
-			return m[1], l.Evidence, true
-		}
+	switch strings.Join(ws[:min(4, len(ws))], " ") {
+	case "id -u":
+		return one(c, digitsRe.FindString)
+	case "id":
+		return one(c, func(text string) string {
+			if m := uidRe.FindStringSubmatch(text); m != nil {
+				return m[1]
+			}
+			return ""
+		})
+	case "whoami", "id -un", "id -u -n", "id -nu":
+		return one(c, func(text string) string {
+			switch {
+			case text == "root":
+				return "0"
+			case nameRe.MatchString(text):
+				return "other"
+			}
+			return ""
+		})
 	}
 	return "", bundle.Evidence{}, false
+}
+
+// one returns the only value that read finds in the lines of c's answer.
+func one(c *commands.Command, read func(string) string) (value string, ev bundle.Evidence, ok bool) {
+	for _, l := range c.Answer {
+		text := strings.TrimSpace(l.Text)
+		if splicedRe.MatchString(text) {
+			return "", bundle.Evidence{}, false
+		}
+		v := read(text)
+		switch {
+		case v == "":
+		case !ok:
+			value, ev, ok = v, l.Evidence, true
+		case v != value:
+			return "", bundle.Evidence{}, false
+		}
+	}
+	return value, ev, ok
 }
 
 // between finds digits between two markers in the answer.
@@ -228,38 +336,66 @@ var (
 	// Questions whether a command is there, with a word for each answer.
 	haveRe  = regexp.MustCompile(`^(?:command -v|which|type -p|type) (\S+)(?: [0-9&>/a-z ]*)?&& *echo (\S+) *\|\| *echo (\S+)$`)
 	whichRe = regexp.MustCompile(`^(?:command -v|which) (\S+)$`)
-	// bash, dash and busybox ash.
-	notFoundRe = regexp.MustCompile(`^(?:-?bash: |-?sh: (?:\d+: )?|ash: |zsh: )(?:line \d+: )?(?:command not found: )?(\S+?):? (?:command )?not found$`)
+	// The same question in a loop over names.
+	loopRe = regexp.MustCompile(`^for (\w+) in ([^;]+); *do (?:command -v|which) "?\$(\w+)"?(?: [0-9&>/a-z ]*)?(?: *\|\| *echo "?\$(\w+) (\w+)"?)?; *done$`)
+	// GNU which, and the one of Debian's debianutils says nothing.
+	whichNoRe = regexp.MustCompile(`^(?:\S*which: )no (\S+) in \(.*\)$`)
+	// bash, dash and busybox ash; zsh.
+	notFoundRe = regexp.MustCompile(`^(?:-?bash: |-?sh: (?:\d+: )?|ash: )(?:line \d+: )?(\S+?): (?:command )?not found$|^zsh: command not found: (\S+)$`)
 )
 
 // presence states what c shows about commands of the image.
 func (w *walk) presence(c *commands.Command) {
 	if m := haveRe.FindStringSubmatch(c.Text); m != nil {
-		for _, l := range c.Answer {
-			switch strings.TrimSpace(l.Text) {
+		v, ev, ok := one(c, func(text string) string {
+			switch text {
 			case m[2]:
-				w.commandFact(m[1], "present", l.Evidence)
+				return "present"
 			case m[3]:
-				w.commandFact(m[1], "missing", l.Evidence)
+				return "missing"
 			}
+			return ""
+		})
+		if ok {
+			w.commandFact(m[1], v, ev)
 		}
+		return
+	}
+	if m := loopRe.FindStringSubmatch(c.Text); m != nil && m[1] == m[3] && (m[4] == "" || m[4] == m[1]) {
+		w.listed(c, strings.Fields(m[2]), m[5])
 		return
 	}
 	if m := whichRe.FindStringSubmatch(c.Text); m != nil {
-		for _, l := range c.Answer {
-			if t := strings.TrimSpace(l.Text); strings.HasPrefix(t, "/") && strings.HasSuffix(t, "/"+m[1]) {
-				w.commandFact(m[1], "present", l.Evidence)
-			}
-		}
+		w.listed(c, m[1:2], "")
 		return
 	}
 	for _, l := range c.Answer {
-		if m := notFoundRe.FindStringSubmatch(strings.TrimSpace(l.Text)); m != nil && slices.Contains(c.Words(), m[1]) {
-			w.commandFact(m[1], "missing", l.Evidence)
+		if m := notFoundRe.FindStringSubmatch(strings.TrimSpace(l.Text)); m != nil && slices.Contains(strings.Fields(c.Text), m[1]+m[2]) {
+			w.commandFact(m[1]+m[2], "missing", l.Evidence)
 			return
 		}
 	}
 	w.own(c)
+}
+
+// listed reads paths that command -v or which print for names, and "NAME WORD"
+// for those that are not there.
+func (w *walk) listed(c *commands.Command, names []string, word string) {
+	names = names[:min(len(names), 256)] // a question, not a flood
+	for _, l := range c.Answer {
+		text := strings.TrimSpace(l.Text)
+		base := text[strings.LastIndex(text, "/")+1:]
+		no := whichNoRe.FindStringSubmatch(text)
+		name, is := strings.CutSuffix(text, " "+word)
+		switch {
+		case strings.HasPrefix(text, "/") && slices.Contains(names, base):
+			w.commandFact(base, "present", l.Evidence)
+		case no != nil && slices.Contains(names, no[1]):
+			w.commandFact(no[1], "missing", l.Evidence)
+		case is && word != "" && slices.Contains(names, name):
+			w.commandFact(name, "missing", l.Evidence)
+		}
+	}
 }
 
 // answers are lines that only the command itself prints.
@@ -291,9 +427,10 @@ func (w *walk) own(c *commands.Command) {
 }
 
 // commandFact states that a command is there or not, and the parts that it
-// shows. A part is missing only when all commands that show it are.
+// shows.
 func (w *walk) commandFact(name, value string, ev bundle.Evidence) {
 	w.p.State("shell.command", name, value, ev)
+	w.present[name] = value == "present"
 	var parts []string
 	for part := range w.parts {
 		parts = append(parts, part)
@@ -301,7 +438,8 @@ func (w *walk) commandFact(name, value string, ev bundle.Evidence) {
 	sort.Strings(parts)
 	for _, part := range parts {
 		cmds := w.parts[part]
-		if slices.Contains(cmds, name) && (value == "present" || cmds[0] == name) {
+		seen := slices.ContainsFunc(cmds, func(c string) bool { return w.present[c] })
+		if slices.Contains(cmds, name) && (value == "present" || cmds[0] == name && !seen) {
 			w.p.State("shell.part", part, value, ev)
 			if value == "missing" {
 				w.p.State("shell.missing", "", part, ev)
@@ -310,12 +448,22 @@ func (w *walk) commandFact(name, value string, ev bundle.Evidence) {
 	}
 }
 
-// refusals of sudo and su.
-var refusedRe = regexp.MustCompile(`^(?:sudo: (?:a password is required|a terminal is required|\S+ is not in the sudoers file|.*effective uid is not 0.*|.*must be owned by uid 0.*)|\S+ is not in the sudoers file.*|Sorry, (?:try again|user \S+ (?:is not allowed|may not)).*|su: (?:Authentication failure|must be run from a terminal|Permission denied).*|.*sudo: command not found|.*sudo: not found)$`)
+// refusedRe is a refusal of sudo (plugins/sudoers, sudo.c), of su (util-linux,
+// shadow and busybox) or of the shell that finds neither.
+var refusedRe = regexp.MustCompile(`^(?:` +
+	`sudo: (?:a password is required|a terminal is required.*|no tty present.*|\d+ incorrect password attempts?|sorry, you must have a tty.*|.*effective uid is not 0.*|.*must be owned by uid 0.*|.*"no new privileges" flag is set.*)` +
+	`|(?:sudo: )?\S+ is not in the sudoers file.*` +
+	`|Sorry, (?:try again|user \S+ (?:is not allowed|may not)).*` +
+	`|su: (?:Authentication failure|must be (?:run|suid).*|[Pp]ermission denied.*|incorrect password|cannot set groups.*)` +
+	`|(?:-?bash|-?sh|ash|zsh): (?:line \d+: |\d+: )?(?:sudo|su): (?:command )?not found` +
+	`)$`)
 
 // escalation watches for sudo and su that start a shell.
 func (w *walk) escalation(c *commands.Command) {
 	ws := c.Words()
+	if strings.HasPrefix(c.Text, "sudo ") && len(ws) > 0 && ws[0] != "su" {
+		ws = []string{"sudo"}
+	}
 	if len(ws) == 0 || ws[0] != "sudo" && ws[0] != "su" {
 		return
 	}
@@ -325,5 +473,7 @@ func (w *walk) escalation(c *commands.Command) {
 			return
 		}
 	}
-	w.pending = c
+	if c.Words()[0] == ws[0] {
+		w.pending = c
+	}
 }

@@ -1,0 +1,9 @@
+package harness
+
+import (
+	"testing"
+
+	"forensics/analyzers/analyzertest"
+)
+
+func TestCases(t *testing.T) { analyzertest.Run(t, Analyzer) }
