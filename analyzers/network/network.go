@@ -7,12 +7,16 @@
 // silenced (`2>/dev/null || true`) does not tell an absent interface from one
 // without an address: both have no address.
 //
+// An address that the guest gave itself (169.254.0.0/16) is none: it says that
+// nobody answered. Such an answer counts as neither empty nor good.
+//
 // Addresses come from ip, networkctl, networkd's log, and from the sentence
 // with which an image announces them on its consoles (parameter
 // "address-notice").
 package network
 
 import (
+	"encoding/json"
 	"maps"
 	"regexp"
 	"slices"
@@ -34,6 +38,7 @@ var Analyzer = &analyzers.Analyzer{
 	Requires: []*analyzers.Analyzer{console.Analyzer, commands.Analyzer, journal.Analyzer, units.Analyzer},
 	Facts: []analyzers.FactType{
 		{Name: "net.address", Doc: "The interface has this IPv4 address.", Subject: "interface", Values: nil, Repeats: true},
+		{Name: "net.link-local", Doc: "The interface gave itself this address: no DHCP server had answered.", Subject: "interface", Values: nil, Repeats: true},
 		{Name: "net.lease", Doc: "The address came by DHCP from this server, or \"yes\" when only that is shown.", Subject: "interface", Values: nil, Repeats: true},
 		{Name: "net.empty-polls", Doc: "How often in a row the interface was asked for IPv4 addresses without one, until the session went on to something else.", Subject: "interface", Values: nil},
 		{Name: "net.absent", Doc: "A tool said that the interface does not exist.", Subject: "interface", Values: []string{"yes"}},
@@ -41,6 +46,7 @@ var Analyzer = &analyzers.Analyzer{
 		{Name: "net.any-carrier", Doc: "Some interface of the guest has a carrier.", Values: nil, Repeats: true},
 		{Name: "net.user-network", Doc: "The guest has an address or lease of QEMU's user network (10.0.2.0/24).", Values: nil, Repeats: true},
 		{Name: "net.failed", Doc: "The set-up of the interface failed, in networkd's or the image's words.", Subject: "interface", Values: nil, Repeats: true},
+		{Name: "net.no-networkd", Doc: "networkctl says that systemd-networkd's unit is not found.", Values: nil},
 		{Name: "net.networkd", Doc: "systemd-networkd is in the image and ran.", Values: []string{"yes"}, Repeats: true},
 	},
 	Run: run,
@@ -69,12 +75,20 @@ type interp struct {
 // userNetRe is QEMU's default user network (-netdev user, net=10.0.2.0/24).
 var userNetRe = regexp.MustCompile(`^10\.0\.2\.\d{1,3}\b`)
 
+// address takes an IPv4 address. One of 169.254.0.0/16 is what a host gives
+// itself when nobody gave it one (RFC 3927).
 func (in *interp) address(iface, addr string, ev bundle.Evidence) {
+	if linkLocal(addr) {
+		in.p.State("net.link-local", iface, addr, ev)
+		return
+	}
 	in.p.State("net.address", iface, addr, ev)
 	if userNetRe.MatchString(addr) {
 		in.p.State("net.user-network", "", addr, ev)
 	}
 }
+
+func linkLocal(addr string) bool { return strings.HasPrefix(addr, "169.254.") }
 
 func (in *interp) lease(iface, from string, ev bundle.Evidence) {
 	in.p.State("net.lease", iface, from, ev)
@@ -112,11 +126,21 @@ var (
 	ipHeadRe = regexp.MustCompile(`^\d+: ([^:@\s]+)(?:@\S+)?: <([A-Z0-9_,-]+)>`)
 	ipAddrRe = regexp.MustCompile(`^\s+inet ` + ipv4 + `(/\d+)?(.*)$`)
 	// iproute2's words for an interface that is not there.
-	absentRe = regexp.MustCompile(`^Device "([^"]+)" does not exist|^Interface "?([^"\s]+)"? not found|^Failed to find link "?([^"\s:]+)"?`)
+	// networkctl's.
+	absentRe = regexp.MustCompile(`^Device "([^"]+)" does not exist|^Cannot find device "([^"]+)"|^Interface "?([^"\s]+)"? not found|^Failed to (?:find link|resolve interface) "?([^"\s:]+)"?`)
+	// ip -br addr: "lan   UP   10.0.2.15/24 fe80::5054:ff:fe12:3456/64".
+	ipBriefRe = regexp.MustCompile(`^(\S+?)(?:@\S+)? +(?:UP|DOWN|UNKNOWN|LOWERLAYERDOWN|DORMANT|NOTPRESENT)((?: +[0-9a-f.:]+/\d+)*)(?: +metric \d+)?$`)
+	// What is left of ip's answer behind awk, cut or grep.
+	bareRe = regexp.MustCompile(`^\s*(?:inet )?` + ipv4 + `(?:/\d+)?(?: |$)`)
 	// networkctl status.
 	linkRe    = regexp.MustCompile(`^\s*[●○] \d+: (\S+)\s*$`)
-	ctlAddrRe = regexp.MustCompile(`^\s*Address: ` + ipv4 + `(?: \(DHCP4 via ` + ipv4 + `\))?`)
-	ctlUpRe   = regexp.MustCompile(`^\s*State: (?:routable|degraded|carrier) `)
+	ctlAddrRe = regexp.MustCompile(`^\s*Address: ` + ipv4 + `(?: \(DHCP(?:v?4) via ` + ipv4 + `\))?`)
+	ctlMoreRe = regexp.MustCompile(`^ {10,}` + ipv4 + `(?: \(DHCP(?:v?4) via ` + ipv4 + `\))?`)
+	// networkctl without the daemon still lists the links.
+	ctlDownRe = regexp.MustCompile(`^(?:WARNING: )?systemd-networkd is not running`)
+	// Its D-Bus name is an alias that the unit brings with it.
+	noDaemonRe = regexp.MustCompile(`^Failed to .*: Unit (?:dbus-org\.freedesktop\.network1|systemd-networkd)\.service not found\.$`)
+	ctlUpRe    = regexp.MustCompile(`^\s*State: (?:routable|degraded|carrier) `)
 )
 
 func (in *interp) dialogue(d *commands.Dialogue) {
@@ -129,7 +153,9 @@ func (in *interp) dialogue(d *commands.Dialogue) {
 		case got:
 			delete(empty, asked)
 		case c.Done && c.Kind == bundle.Serial:
-			empty[asked] = append(empty[asked], c)
+			if empty[asked] != nil || len(empty) < maxAsked {
+				empty[asked] = append(empty[asked], c)
+			}
 		}
 	}
 	for _, iface := range slices.Sorted(maps.Keys(empty)) {
@@ -145,63 +171,166 @@ func (in *interp) dialogue(d *commands.Dialogue) {
 	}
 }
 
-// ip reads answers of ip addr. asked is the interface that the command named.
+// maxAsked bounds the interfaces whose questions are counted.
+const maxAsked = 64
+
+// ipFlags are ip's options that take the next word.
+var ipFlags = []string{"-f", "-family", "-l", "-loops", "-rc", "-rcvbuf", "-n", "-netns", "-b", "-batch"}
+
+// selectors are words of `ip addr show` that are no interface.
+var selectors = []string{"show", "list", "lst", "sh", "ls", "s", "up", "primary", "permanent", "dynamic", "secondary", "deprecated", "tentative", "temporary"}
+
+// askedFor returns the interface whose IPv4 addresses a command asks for.
+func askedFor(ws []string) string {
+	if len(ws) < 2 || ws[0] != "ip" {
+		return ""
+	}
+	i := 1
+	for ; i < len(ws) && strings.HasPrefix(ws[i], "-"); i++ {
+		if ws[i] == "-6" || ws[i] == "-M" || ws[i] == "-0" {
+			return ""
+		}
+		if slices.Contains(ipFlags, ws[i]) {
+			i++
+		}
+	}
+	if i >= len(ws) || ws[i] == "" || !strings.HasPrefix("address", ws[i]) {
+		return ""
+	}
+	for i++; i < len(ws); i++ {
+		switch w := ws[i]; {
+		case w == "dev":
+		case w == "scope" || w == "to" || w == "label" || w == "type" || w == "master" || w == "vrf":
+			i++
+		case !slices.Contains(selectors, w):
+			return w
+		}
+	}
+	return ""
+}
+
+// ip reads answers of ip addr. asked is the interface that the command named;
+// got says that the answer holds an address of it, or something that is not
+// understood: either way it is no empty answer.
 func (in *interp) ip(c *commands.Command) (asked string, got bool) {
 	ws := c.Words()
-	if len(ws) > 1 && ws[0] == "ip" && slices.ContainsFunc(ws, func(w string) bool { return strings.HasPrefix("address", w) && len(w) > 0 }) {
-		asked = ws[len(ws)-1]
-		if asked == "show" || strings.HasPrefix("address", asked) || strings.HasPrefix(asked, "-") {
-			asked = ""
-		}
-	}
-	iface := ""
+	asked = askedFor(ws)
+	w := &walk{in: in, asked: asked, brief: len(ws) > 1 && ws[0] == "ip" && slices.ContainsFunc(ws, func(w string) bool { return strings.HasPrefix("-brief", w) && len(w) > 2 })}
 	for _, l := range c.Answer {
-		text := strings.TrimRight(l.Text, " ")
-		switch {
-		case ipOneRe.MatchString(text):
-			m := ipOneRe.FindStringSubmatch(text)
-			in.listed(m[1], m[2]+m[3], m[4], l.Evidence)
-			got = got || m[1] == asked
-		case ipHeadRe.MatchString(text):
-			m := ipHeadRe.FindStringSubmatch(text)
-			iface = m[1]
-			if up := strings.Split(m[2], ","); slices.Contains(up, "LOWER_UP") && !slices.Contains(up, "LOOPBACK") {
-				in.carrier(iface, l.Evidence)
+		w.line(strings.TrimRight(l.Text, " "), l.Evidence)
+	}
+	return asked, w.got
+}
+
+// walk goes through one answer of ip.
+type walk struct {
+	in           *interp
+	asked, iface string
+	brief        bool
+	got          bool
+}
+
+func (w *walk) line(text string, ev bundle.Evidence) {
+	switch {
+	case ipOneRe.MatchString(text):
+		m := ipOneRe.FindStringSubmatch(text)
+		w.in.listed(m[1], m[2]+m[3], m[4], ev)
+		w.got = w.got || m[1] == w.asked
+	case ipHeadRe.MatchString(text):
+		m := ipHeadRe.FindStringSubmatch(text)
+		w.iface = m[1]
+		if up := strings.Split(m[2], ","); slices.Contains(up, "LOWER_UP") {
+			w.in.carrier(w.iface, ev)
+		}
+	case w.iface != "" && ipAddrRe.MatchString(text):
+		m := ipAddrRe.FindStringSubmatch(text)
+		w.in.listed(w.iface, m[1]+m[2], m[3], ev)
+		w.got = w.got || w.iface == w.asked
+	case absentRe.MatchString(text):
+		m := absentRe.FindStringSubmatch(text)
+		w.in.p.State("net.absent", strings.Join(m[1:], ""), "yes", ev)
+	case w.brief && ipBriefRe.MatchString(text):
+		m := ipBriefRe.FindStringSubmatch(text)
+		for _, a := range strings.Fields(m[2]) {
+			if strings.Contains(a, ".") {
+				w.in.address(m[1], a, ev)
+				w.got = w.got || m[1] == w.asked
 			}
-		case iface != "" && ipAddrRe.MatchString(text):
-			m := ipAddrRe.FindStringSubmatch(text)
-			in.listed(iface, m[1]+m[2], m[3], l.Evidence)
-			got = got || iface == asked
-		case absentRe.MatchString(text):
-			m := absentRe.FindStringSubmatch(text)
-			in.p.State("net.absent", m[1]+m[2]+m[3], "yes", l.Evidence)
+		}
+	case w.asked != "" && strings.HasPrefix(text, "["):
+		w.json(text, ev)
+	case w.asked != "" && bareRe.MatchString(text):
+		w.in.address(w.asked, bareRe.FindStringSubmatch(text)[1], ev)
+		w.got = true
+	}
+}
+
+// json reads ip -j.
+func (w *walk) json(text string, ev bundle.Evidence) {
+	w.got = true // what cannot be read is not empty
+	var links []struct {
+		Name  string   `json:"ifname"`
+		Flags []string `json:"flags"`
+		Addrs []struct {
+			Family  string `json:"family"`
+			Local   string `json:"local"`
+			Prefix  int    `json:"prefixlen"`
+			Dynamic bool   `json:"dynamic"`
+		} `json:"addr_info"`
+	}
+	if json.Unmarshal([]byte(text), &links) != nil {
+		return
+	}
+	w.got = false
+	for _, l := range links {
+		if slices.Contains(l.Flags, "LOWER_UP") {
+			w.in.carrier(l.Name, ev)
+		}
+		for _, a := range l.Addrs {
+			if a.Family != "inet" || !addrRe.MatchString(a.Local) {
+				continue
+			}
+			w.in.address(l.Name, a.Local+"/"+strconv.Itoa(a.Prefix), ev)
+			if a.Dynamic && !linkLocal(a.Local) {
+				w.in.lease(l.Name, "yes", ev)
+			}
+			w.got = w.got || l.Name == w.asked
 		}
 	}
-	return asked, got
 }
 
 // listed takes one address of ip's; "dynamic" is one with a lifetime, which a
 // DHCP client set.
 func (in *interp) listed(iface, addr, rest string, ev bundle.Evidence) {
 	in.address(iface, addr, ev)
-	if strings.Contains(rest, " dynamic") {
+	if strings.Contains(rest, " dynamic") && !linkLocal(addr) {
 		in.lease(iface, "yes", ev)
 	}
 }
 
+// carrier takes a link with a carrier; the loopback's tells nothing.
 func (in *interp) carrier(iface string, ev bundle.Evidence) {
+	if iface == "lo" {
+		return
+	}
 	in.p.State("net.carrier", iface, "yes", ev)
 	in.p.State("net.any-carrier", "", iface, ev)
 }
 
 // networkctl reads networkctl status blocks.
 func (in *interp) networkctl(c *commands.Command) {
-	iface := ""
+	iface, listing, down := "", false, false
 	for _, l := range c.Answer {
 		text := strings.TrimRight(l.Text, " ")
+		down = down || ctlDownRe.MatchString(strings.TrimSpace(text))
+		if noDaemonRe.MatchString(strings.TrimSpace(text)) {
+			in.p.State("net.no-networkd", "", l.Evidence.Quote, l.Evidence)
+		}
 		if m := linkRe.FindStringSubmatch(text); m != nil {
 			iface = m[1]
-			in.p.State("net.networkd", "", "yes", l.Evidence)
+			if !down {
+				in.p.State("net.networkd", "", "yes", l.Evidence)
+			}
 		}
 		if iface == "" {
 			continue
@@ -209,7 +338,12 @@ func (in *interp) networkctl(c *commands.Command) {
 		if ctlUpRe.MatchString(text) {
 			in.carrier(iface, l.Evidence)
 		}
-		if m := ctlAddrRe.FindStringSubmatch(text); m != nil {
+		m := ctlAddrRe.FindStringSubmatch(text)
+		if m == nil && listing {
+			m = ctlMoreRe.FindStringSubmatch(text)
+		}
+		listing = strings.HasPrefix(strings.TrimSpace(text), "Address: ") || listing && !strings.Contains(text, ": ")
+		if m != nil {
 			in.address(iface, m[1], l.Evidence)
 			if m[2] != "" {
 				in.lease(iface, m[2], l.Evidence)
@@ -222,20 +356,37 @@ var (
 	// systemd-networkd: "lan: Gained carrier", "lan: DHCPv4 address 10.0.2.15/24,
 	// gateway 10.0.2.2 acquired from 10.0.2.2".
 	gainedRe = regexp.MustCompile(`^(\S+): Gained carrier$`)
-	dhcpRe   = regexp.MustCompile(`^(\S+): DHCPv4 address ` + ipv4 + `/\d+(?:.* acquired from ` + ipv4 + `)?`)
-	failRe   = regexp.MustCompile(`^(\S+): (?:Failed|Could not (?:set|bring|join|up|configure)|DHCPv4 client: (?:timed out|failed)).*$`)
-	// dhclient, dhcpcd, udhcpc.
-	boundRe = regexp.MustCompile(`^(?:bound to ` + ipv4 + `|(\S+): leased ` + ipv4 + ` for|lease of ` + ipv4 + ` obtained)`)
+	dhcpRe   = regexp.MustCompile(`^(\S+): DHCPv4 address ` + ipv4 + `/\d+(?:.* (?:acquired from|via) ` + ipv4 + `)?`)
+	// The link's failed state, and its address or DHCP refused. What networkd
+	// says it ignores, and IPv6, is not it.
+	failRe   = regexp.MustCompile(`^(\S+): (?:Failed$|Could not (?:set|bring|join|up|configure) .*|Failed to (?:configure|bring up|set up|start|acquire) .*|DHCPv4 client: (?:timed out|[Ff]ailed).*)$`)
+	benignRe = regexp.MustCompile(`ignoring|IPv6|DHCPv6|NDisc|[Hh]ostname|LLDP|[Rr]oute`)
+	// dhcpcd names the interface; dhclient and udhcpc only in the question
+	// before: "DHCPDISCOVER on lan to 255.255.255.255 port 67".
+	dhcpcdRe = regexp.MustCompile(`^(\S+): leased ` + ipv4 + ` for `)
+	askRe    = regexp.MustCompile(`^DHCP(?:DISCOVER|REQUEST)(?: for \S+)? on (\S+) to `)
+	boundRe  = regexp.MustCompile(`^bound to ` + ipv4 + `\b`)
 )
 
 func (in *interp) log(l *journal.Log) {
+	on := map[int]string{} // dhclient's PID -> interface
 	for _, e := range l.Entries {
-		if e.Ident == "systemd-networkd" {
+		switch e.Ident {
+		case "systemd-networkd":
 			in.networkd(e)
 			continue
-		}
-		if m := boundRe.FindStringSubmatch(e.Message); m != nil && (e.Ident == "dhclient" || e.Ident == "dhcpcd" || e.Ident == "udhcpc") {
-			in.address(in.iface, m[1]+m[3]+m[4], e.Evidence)
+		case "dhcpcd":
+			if m := dhcpcdRe.FindStringSubmatch(e.Message); m != nil {
+				in.address(m[1], m[2], e.Evidence)
+				in.lease(m[1], "yes", e.Evidence)
+			}
+		case "dhclient":
+			if m := askRe.FindStringSubmatch(e.Message); m != nil && len(on) < 64 {
+				on[e.PID] = m[1]
+			} else if m := boundRe.FindStringSubmatch(e.Message); m != nil && on[e.PID] != "" {
+				in.address(on[e.PID], m[1], e.Evidence)
+				in.lease(on[e.PID], "yes", e.Evidence)
+			}
 		}
 		in.announced(e)
 	}
@@ -254,7 +405,7 @@ func (in *interp) networkd(e journal.Entry) {
 		}
 		in.lease(m[1], from, e.Evidence)
 	}
-	if failRe.MatchString(e.Message) {
+	if failRe.MatchString(e.Message) && !benignRe.MatchString(e.Message) {
 		m := failRe.FindStringSubmatch(e.Message)
 		in.p.State("net.failed", m[1], e.Evidence.Quote, e.Evidence)
 	}
@@ -278,6 +429,27 @@ var addrRe = regexp.MustCompile(`^` + ipv4 + `$`)
 // activeRe: a program says that it found an interface that is up.
 var activeRe = regexp.MustCompile(`detected active interface '(\S+)'`)
 
+// vainRe: events named for an address that did not come.
+var vainRe = regexp.MustCompile(`[._](?:no_lease|no_address|no_carrier|(?:dhcp|lease)[._](?:timeout|failed))$`)
+
+// vain takes an event that says that no address came: for the interface that
+// it names, in a field or in its sentence.
+func (in *interp) vain(e *units.Event, iface string) {
+	words := e.Name
+	for _, k := range []string{"message", "error"} {
+		if m, ok := e.Fields[k].(string); ok && m != "" {
+			words = bundle.Printable(m)
+			break
+		}
+	}
+	if iface == "" && in.iface != "" && slices.Contains(strings.Fields(words), in.iface) {
+		iface = in.iface
+	}
+	if iface != "" {
+		in.p.State("net.failed", iface, words, e.Entry.Evidence)
+	}
+}
+
 // events reads what the unit's structured log says of interfaces.
 func (in *interp) events(l *units.Log) {
 	for _, e := range l.Events {
@@ -285,6 +457,9 @@ func (in *interp) events(l *units.Log) {
 		signal, _ := e.Fields["signal"].(string)
 		if iface != "" && signal == "carrier" {
 			in.carrier(iface, e.Entry.Evidence)
+		}
+		if vainRe.MatchString(e.Name) {
+			in.vain(&e, iface)
 		}
 	}
 	for _, e := range l.Entries {

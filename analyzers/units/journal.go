@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
-	"time"
 
 	"forensics/analyzers/bundle"
 	"forensics/analyzers/console"
@@ -15,8 +14,8 @@ import (
 // one a line.
 type Event struct {
 	Name    string
-	Command string // "command" joined, "" when it has none
-	Code    int    // "returncode"; 0 when absent
+	Command string // the command's words joined, "" when it has none
+	Code    int    // the command's exit status; 0 when absent
 	HasCode bool
 	Fields  map[string]any
 	Entry   journal.Entry
@@ -36,14 +35,44 @@ func events(es []journal.Entry) []Event {
 		if name == "" {
 			continue
 		}
-		ev := Event{Name: name, Fields: f, Entry: e, Command: joined(f["command"])}
-		if c, ok := f["returncode"].(float64); ok {
-			ev.Code, ev.HasCode = int(c), true
-		}
-		evs = append(evs, ev)
+		evs = append(evs, event(name, f, e))
 	}
 	return evs
 }
+
+// event reads the fields of one message. Loggers differ in what they call the
+// command and its status; Python's subprocess has args and returncode.
+func event(name string, f map[string]any, e journal.Entry) Event {
+	ev := Event{Name: name, Fields: f, Entry: e}
+	for _, k := range []string{"command", "cmd", "argv", "args"} {
+		if ev.Command == "" {
+			ev.Command = joined(f[k])
+		}
+	}
+	for _, k := range []string{"returncode", "exit_status", "exit_code", "exit"} {
+		if c, ok := f[k].(float64); ok && !ev.HasCode && c == float64(int(c)) {
+			ev.Code, ev.HasCode = int(c), true
+		}
+	}
+	return ev
+}
+
+// begins and ends are how structured loggers close the name of an event that
+// announces a command and of the one that reports its end.
+var (
+	begins = regexp.MustCompile(`\.(?:start|started|begin|exec|run)$`)
+	ends   = regexp.MustCompile(`\.(?:finish|finished|end|ended|exit|done|success|succeeded|written|detected|completed)$`)
+)
+
+// failure reports whether the program itself calls the event an error.
+func (e *Event) failure() bool {
+	level, _ := e.Fields["level"].(string)
+	status, _ := e.Fields["status"].(string)
+	return level == "error" || level == "critical" || status == "error" || status == "failed" || failedRe.MatchString(e.Name)
+}
+
+// failedRe: events named for a failure, "….apply_failed", "….detect.error".
+var failedRe = regexp.MustCompile(`(?:[._]failed|[._]failure|[._]error|\.exception)$`)
 
 func joined(v any) string {
 	switch v := v.(type) {
@@ -62,57 +91,103 @@ func joined(v any) string {
 }
 
 var (
+	// systemd: "UNIT: Failed with result 'exit-code'.", "UNIT: Main process
+	// exited, code=exited, status=1/FAILURE".
 	resultRe = regexp.MustCompile(`^Failed with result '([a-z-]+)'\.$`)
 	exitRe   = regexp.MustCompile(`^Main process exited, code=(\w+), status=(\S+)$`)
 )
 
-// log states what a journal says about units.
-func (in *interp) log(l *Log) {
-	var attempt []journal.Entry // entries since the unit was last started
-	for _, e := range l.Entries {
-		attempt = append(attempt, e)
-		if e.Ident != "systemd" && e.Ident != "init" {
+// maxExplained and maxAttempt bound the work on a journal full of failures.
+const (
+	maxExplained = 64
+	maxAttempt   = 20000
+)
+
+// whole reports whether l begins with its unit's start: status shows the last
+// lines only, and cut.
+func (in *interp) whole(l *Log) bool {
+	for i := range l.Entries {
+		if m := startingRe.FindStringSubmatch(l.Entries[i].Message); m != nil && manager(&l.Entries[i]) && in.unitOf(m[1]) == l.Scope {
+			return true
+		}
+	}
+	return false
+}
+
+// log states what a journal says about units. A part of a log explains no
+// failure that a whole one explained.
+func (in *interp) log(l *Log, whole bool) {
+	from := map[string]int{} // unit -> where its present attempt begins
+	first, boot, explained := 0, "", 0
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		if e.BootID != boot {
+			first, boot = i, e.BootID
+			clear(from)
+		}
+		if !manager(e) {
 			continue
 		}
 		if m := startingRe.FindStringSubmatch(e.Message); m != nil {
 			if u := in.unitOf(m[1]); u != "" {
 				in.p.State("unit.ran", u, "yes", e.Evidence)
 				in.p.State("unit.active", u, "activating", e.Evidence)
-				attempt = attempt[:0]
+				from[u] = i + 1
 			}
 		} else if m := finishedRe.FindStringSubmatch(e.Message); m != nil {
 			if u := in.unitOf(m[1]); u != "" && strings.HasPrefix(e.Message, "Finished") {
 				in.p.State("unit.finished", u, "yes", e.Evidence)
 			}
 		} else if m := unitMsgRe.FindStringSubmatch(e.Message); m != nil {
-			in.message(l, m[1], m[2], e, attempt)
+			begin := max(first, from[m[1]], i-maxAttempt)
+			if in.message(l, m[1], m[2], *e, l.Entries[begin:i], explained < maxExplained, whole) {
+				explained++
+				from[m[1]] = i + 1
+			}
 		}
 	}
 }
 
-// message takes systemd's "UNIT: text".
-func (in *interp) message(l *Log, unit, text string, e journal.Entry, attempt []journal.Entry) {
+// dependencyRe: systemd gave a start job up because of another unit.
+var dependencyRe = regexp.MustCompile(`^Job \S+/start failed with result 'dependency'\.$`)
+
+// message takes systemd's "UNIT: text" and reports whether it is the unit's
+// failure.
+func (in *interp) message(l *Log, unit, text string, e journal.Entry, attempt []journal.Entry, explain, whole bool) bool {
 	switch {
 	case text == "Deactivated successfully.":
 		in.p.State("unit.active", unit, "inactive", e.Evidence)
 		in.p.State("unit.result", unit, "success", e.Evidence)
+	case dependencyRe.MatchString(text):
+		in.p.State("unit.result", unit, "dependency", e.Evidence)
 	case strings.HasPrefix(text, "Failed with result "):
+		result := ""
 		if m := resultRe.FindStringSubmatch(text); m != nil {
-			in.p.State("unit.result", unit, m[1], e.Evidence)
+			result = m[1]
+			in.p.State("unit.result", unit, result, e.Evidence)
 		}
 		in.p.State("unit.active", unit, "failed", e.Evidence)
-		if m := lastExit(attempt); m != "status=15/TERM" && (l.Scope == unit || l.Scope == "") {
+		if explain && in.broke(result, lastExit(attempt, unit)) && (l.Scope == unit || l.Scope == "") && (whole || !in.explained[unit]) {
+			in.explained[unit] = true
 			in.why(unit, mine(l, unit, attempt), e)
 		}
+		return true
 	}
+	return false
 }
 
-// lastExit returns how the main process ended.
-func lastExit(es []journal.Entry) string {
+// broke reports whether a failure is the unit's own: who stops or restarts a
+// unit ends it by SIGTERM, and a start limit only repeats what failed before.
+func (in *interp) broke(result, exit string) bool {
+	return result != "start-limit-hit" && !(result == "signal" && exit == "15/TERM")
+}
+
+// lastExit returns how the main process of unit ended.
+func lastExit(es []journal.Entry, unit string) string {
 	for i := len(es) - 1; i >= 0; i-- {
-		if m := unitMsgRe.FindStringSubmatch(es[i].Message); m != nil {
+		if m := unitMsgRe.FindStringSubmatch(es[i].Message); m != nil && m[1] == unit {
 			if x := exitRe.FindStringSubmatch(m[2]); x != nil {
-				return "status=" + x[2]
+				return x[2]
 			}
 		}
 	}
@@ -120,15 +195,14 @@ func lastExit(es []journal.Entry) string {
 }
 
 // mine keeps the entries of unit: all of a journal that was asked for it, else
-// those whose process carries its name.
+// those of its processes and systemd's about it.
 func mine(l *Log, unit string, es []journal.Entry) []journal.Entry {
 	if l.Scope == unit {
 		return es
 	}
-	stem, _, _ := strings.Cut(unit, ".")
 	var own []journal.Entry
 	for _, e := range es {
-		if e.Unit == unit || e.Unit == "" && strings.HasPrefix(e.Ident, stem) {
+		if e.Unit == unit || e.Unit == "" && ofUnit(e.Ident, unit) || strings.HasPrefix(e.Message, unit+": ") {
 			own = append(own, e)
 		}
 	}
@@ -148,7 +222,7 @@ func (in *interp) statusLines() {
 				continue
 			}
 			if m := consoleRe.FindStringSubmatch(strings.TrimRight(l.Text, " ")); m != nil {
-				in.onConsole(m[1], in.desc[m[2]], t.Evidence(l))
+				in.onConsole(m[1], in.unitOf(m[2]), t.Evidence(l))
 			}
 		}
 	}
@@ -156,7 +230,7 @@ func (in *interp) statusLines() {
 
 // systemd's status output: "[  OK  ] Finished DESC.", "[FAILED] Failed to
 // start DESC.", "         Starting DESC...".
-var consoleRe = regexp.MustCompile(`^(?:\[ +OK +\]|\[FAILED\]| {9}) (Finished|Failed to start|Starting) (.+?)\.+$`)
+var consoleRe = regexp.MustCompile(`^(?:\[ +OK +\]|\[FAILED\]| {8}) (Finished|Failed to start|Starting) (.+?)\.+$`)
 
 func (in *interp) onConsole(verb, unit string, ev bundle.Evidence) {
 	if unit == "" {
@@ -170,111 +244,5 @@ func (in *interp) onConsole(verb, unit string, ev bundle.Evidence) {
 		in.p.State("unit.finished", unit, "yes", ev)
 	default:
 		in.p.State("unit.active", unit, "failed", ev)
-	}
-}
-
-// blockingRe is a systemctl call that waits for the job it queues, in a
-// process list.
-var blockingRe = regexp.MustCompile(`(?:^|[─-] ?\d+ |/)systemctl ((?:start|restart|reload-or-restart|try-restart|isolate) .*)$`)
-
-// waitsFor returns the unit that a systemctl command line waits for.
-func waitsFor(args string) string {
-	unit := ""
-	for _, w := range strings.Fields(args)[1:] {
-		switch {
-		case w == "--no-block" || strings.ContainsAny(w, "…>"):
-			return ""
-		case strings.HasPrefix(w, "-"):
-		case unit == "":
-			unit = Name(w)
-		}
-	}
-	return unit
-}
-
-// blocked states start jobs that wait for what waits for them.
-func (in *interp) blocked(logs []*Log) {
-	for _, b := range in.blocks {
-		if b.active == "activating" {
-			in.statusWait(&b)
-		}
-	}
-	for _, l := range logs {
-		in.eventWait(l)
-	}
-	for _, w := range in.waits {
-		in.judge(w)
-	}
-}
-
-// statusWait finds a blocking call in the block's process tree, and how long
-// it has lasted: from the unit's last own message to the moment of the answer.
-func (in *interp) statusWait(b *status) {
-	var last time.Time
-	w := wait{unit: b.unit}
-	for _, l := range b.lines {
-		if m := blockingRe.FindStringSubmatch(strings.TrimSpace(l.Text)); m != nil && treeRe.MatchString(l.Text) {
-			if o := waitsFor(m[1]); o != "" {
-				w.other, w.ev, w.path = o, l.Evidence, l.Evidence.Path
-			}
-		}
-		if e, ok := journal.ParseShort(strings.TrimSpace(l.Text)); ok {
-			if t, err := time.Parse("Jan _2 15:04:05", e.Stamp); err == nil {
-				last = t
-			}
-		}
-	}
-	if w.other == "" {
-		return
-	}
-	if !b.since.IsZero() && !last.IsZero() {
-		now := b.since.Add(b.age)
-		last = time.Date(now.Year(), last.Month(), last.Day(), last.Hour(), last.Minute(), last.Second(), 0, now.Location())
-		w.for_ = now.Sub(last)
-	}
-	in.waits = append(in.waits, w)
-}
-
-// treeRe is a line of a control group's process tree.
-var treeRe = regexp.MustCompile(`^\s*(?:CGroup: |[│ ]*[├└|` + "`" + `][─-]+ ?\d+ )`)
-
-// eventWait finds a systemctl call that the unit's own log says was started
-// and never ended.
-func (in *interp) eventWait(l *Log) {
-	if l.Scope == "" || len(l.Events) == 0 {
-		return
-	}
-	e := l.Events[len(l.Events)-1]
-	last := l.Entries[len(l.Entries)-1]
-	args, ok := strings.CutPrefix(e.Command, "systemctl ")
-	if !ok || e.HasCode || !strings.HasSuffix(e.Name, ".start") || e.Entry.Evidence.Start != last.Evidence.Start || len(strings.Fields(args)) < 2 {
-		return
-	}
-	if o := waitsFor(args); o != "" {
-		in.waits = append(in.waits, wait{unit: l.Scope, other: o, ev: e.Entry.Evidence, path: l.Path})
-	}
-}
-
-func (in *interp) judge(w wait) {
-	ev := []bundle.Evidence{w.ev}
-	shown := w.for_ >= blockedAfter
-	if a, ok := in.after[w.other][w.unit]; ok {
-		ev, shown = append(ev, a), true
-	}
-	running, waiting := false, false
-	var jobs []bundle.Evidence
-	for _, j := range in.jobs {
-		if j.unit == w.unit && j.state == "running" {
-			running, jobs = true, append(jobs, j.ev)
-		}
-		if j.unit == w.other && j.state == "waiting" {
-			waiting, jobs = true, append(jobs, j.ev)
-		}
-	}
-	if running && waiting {
-		ev, shown = append(ev, jobs...), true
-	}
-	if shown {
-		in.p.State("unit.blocked", w.unit, w.other, ev...)
 	}
 }

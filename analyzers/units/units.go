@@ -8,21 +8,32 @@
 // unit.finished.
 //
 // Why a unit failed is what the innermost thing that broke said, as it said
-// it: a command that the shell did not find, a unit that systemd did not find,
-// an "error:" line of the tool that was called, the last line of a traceback;
-// only then what merely passes the failure on (CalledProcessError, an exit
-// status).
+// it: what systemd gives for ending it (a time-out, no memory); the last word of
+// a program that it ran (a command that the shell did not find, a unit that
+// systemd did not find, an "error:" line, a storage tool's reason); an exception
+// of its own; only then what merely passes the failure on (CalledProcessError,
+// an event with a return code, an exit status). An exception that no failed
+// command leads to outweighs what was said before it. What a program went past
+// (a further step of its trace, a further event) is not why it failed. The
+// whole log of a start explains before a part of it does.
 //
 // A start job is blocked when the unit's own process waits in `systemctl start
-// OTHER` (without --no-block) and OTHER's job waits for this unit, or the wait
-// has lasted longer than a start takes. An ordering alone (After=) blocks
-// nothing.
+// OTHER` (without --no-block) and OTHER is ordered after this unit, or OTHER's
+// job is shown to wait beside this one's, or the wait is known to have lasted
+// longer than a start takes: from the unit's word that it makes the call, or
+// between two answers that show the same process in it. An ordering alone
+// (After=) blocks nothing, and neither does a job that waits.
+//
+// Left out: states of a user's manager, and of a journal of several units what
+// processes with other names than the unit's said.
 package units
 
 import (
 	"maps"
+	"path"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -88,7 +99,7 @@ func Name(s string) string {
 }
 
 func run(p *analyzers.Pass) (any, error) {
-	in := &interp{p: p, desc: map[string]string{}, polls: map[string][]*commands.Command{}, mine: Name(p.Params.One("unit"))}
+	in := &interp{p: p, desc: map[string]string{}, polls: map[string][]*commands.Command{}, jobs: map[job]bundle.Evidence{}, explained: map[string]bool{}, after: map[string]map[string]bundle.Evidence{}, mine: Name(p.Params.One("unit"))}
 	if d := p.Params.One("unit-description"); d != "" {
 		in.desc[d] = in.mine
 	}
@@ -107,8 +118,12 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 		in.waited(d)
 	}
-	for _, l := range logs {
-		in.log(l)
+	for _, whole := range []bool{true, false} {
+		for _, l := range logs {
+			if in.whole(l) == whole {
+				in.log(l, whole)
+			}
+		}
 	}
 	in.statusLines()
 	in.blocked(logs)
@@ -121,24 +136,14 @@ type interp struct {
 	polls map[string][]*commands.Command // questions answered with "activating"
 	mine  string
 
-	jobs   []job
-	after  map[string]map[string]bundle.Evidence // unit -> units it is ordered after
-	waits  []wait
-	blocks []status
+	jobs      map[job]bundle.Evidence               // the first row of each
+	after     map[string]map[string]bundle.Evidence // unit -> units it is ordered after
+	waits     []wait
+	explained map[string]bool // units whose failure a log explained
+	blocks    []status
 }
 
-type job struct {
-	unit, state string
-	ev          bundle.Evidence
-}
-
-// wait is a blocking systemctl call that a unit's process was seen in.
-type wait struct {
-	unit, other string
-	for_        time.Duration
-	ev          bundle.Evidence
-	path        string
-}
+type job struct{ unit, state string }
 
 // status is one block of systemctl status.
 type status struct {
@@ -152,14 +157,14 @@ type status struct {
 var (
 	// systemctl status: "● name.service - Description", since systemd 248
 	// also ○ ↻ ×.
-	headRe = regexp.MustCompile(`^\s*[●○×↻*] (\S+\.(?:service|socket|target|mount|device|timer|path|slice|scope))(?: - (.+))?$`)
+	// Deeper ones are further lines of TriggeredBy:.
+	headRe = regexp.MustCompile(`^ {0,4}[●○×↻*] (\w\S*\.(?:service|socket|target|mount|device|timer|path|slice|scope))(?: - (.+))?$`)
 	// "Active: activating (start) since Sun 2025-10-12 01:16:00 UTC; 39s ago"
-	activeRe = regexp.MustCompile(`^\s*Active: (active|inactive|failed|activating|deactivating|reloading)\b(?: \([^)]*\))?(?: since (\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+); (.+) ago)?`)
+	activeRe = regexp.MustCompile(`^\s*Active: (active|inactive|failed|activating|deactivating|reloading)\b(?: \(([^)]*)\))?(?: since (\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+); (.+) ago)?`)
 	// "Process: 755 ExecStart=… (code=exited, status=0/SUCCESS)"
 	processRe = regexp.MustCompile(`^\s*(?:Process: \d+ ExecStart=.*|Main PID: \d+ )\(code=(?:exited|killed|dumped), status=\S+\)`)
 	// "JOB UNIT TYPE STATE" rows: "500 sshd.service start waiting"
-	jobRe  = regexp.MustCompile(`^\s*\d+ +(\S+\.\w+) +(?:start|restart|verify-active|reload|stop) +(running|waiting)\s*$`)
-	propRe = regexp.MustCompile(`^(After|Type|RemainAfterExit|ActiveState|Result|Id)=(.*)$`)
+	jobRe = regexp.MustCompile(`^\s*\d+ +(\S+\.\w+) +(?:start|restart|verify-active|reload|stop) +(running|waiting)\s*$`)
 )
 
 var states = []string{"active", "inactive", "failed", "activating", "deactivating", "reloading"}
@@ -167,20 +172,47 @@ var states = []string{"active", "inactive", "failed", "activating", "deactivatin
 // learn takes unit descriptions from heads of status blocks.
 func (in *interp) learn(c *commands.Command) {
 	for _, l := range c.Answer {
-		if m := headRe.FindStringSubmatch(l.Text); m != nil && m[2] != "" {
-			in.desc[strings.TrimSpace(m[2])] = m[1]
+		if m := headRe.FindStringSubmatch(strings.TrimRight(l.Text, " ")); m != nil && m[2] != "" {
+			in.describe(strings.TrimSpace(m[2]), m[1])
 		}
 	}
 }
 
+// describe notes a unit's description. One that two units share names none.
+func (in *interp) describe(desc, unit string) {
+	if u, ok := in.desc[desc]; ok && u != unit {
+		unit = ""
+	}
+	in.desc[desc] = unit
+}
+
 var (
+	// systemd's words around a unit's description, in its journal.
 	finishedRe    = regexp.MustCompile(`^(?:Finished|Started) (.+)\.$`)
 	failedStartRe = regexp.MustCompile(`^Failed to start (.+)\.$`)
 	startingRe    = regexp.MustCompile(`^Starting (.+)\.\.\.$`)
-	stoppedRe     = regexp.MustCompile(`^Stopped (.+)\.$`)
 	// systemd's "UNIT: message".
 	unitMsgRe = regexp.MustCompile(`^(\S+\.(?:service|socket|target|mount|device|timer|path|slice|scope)): (.+)$`)
+	// StatusUnitFormat=name and =combined write the unit's name, the latter
+	// "pre-nixos.service - Pre-NixOS setup".
+	namedRe = regexp.MustCompile(`^(\S+\.(?:service|socket|target|mount|device|timer|path|slice|scope))(?: - .+)?$`)
 )
+
+// manager reports whether the system's manager wrote e: a user's is systemd
+// too, with another PID.
+func manager(e *journal.Entry) bool {
+	return (e.Ident == "systemd" || e.Ident == "init") && e.PID <= 1
+}
+
+// described returns the description or name that systemd's message is about.
+func described(message string) string {
+	for _, re := range []*regexp.Regexp{startingRe, finishedRe, failedStartRe} {
+		if m := re.FindStringSubmatch(message); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
 
 // learnLog takes descriptions from a log that names its unit: in a journal
 // that was asked for one unit, systemd starts, finishes and fails only that.
@@ -188,13 +220,13 @@ func (in *interp) learnLog(l *Log) {
 	if l.Scope == "" {
 		return
 	}
-	for _, e := range l.Entries {
-		if e.Ident != "systemd" {
+	for i := range l.Entries {
+		if !manager(&l.Entries[i]) {
 			continue
 		}
-		for _, re := range []*regexp.Regexp{startingRe, finishedRe, failedStartRe} {
-			if m := re.FindStringSubmatch(e.Message); m != nil && in.desc[m[1]] == "" {
-				in.desc[m[1]] = l.Scope
+		if d := described(l.Entries[i].Message); d != "" && !namedRe.MatchString(d) {
+			if _, ok := in.desc[d]; !ok {
+				in.desc[d] = l.Scope
 			}
 		}
 	}
@@ -205,8 +237,8 @@ func (in *interp) unitOf(desc string) string {
 	if u := in.desc[desc]; u != "" {
 		return u
 	}
-	if strings.Contains(desc, ".") && !strings.Contains(desc, " ") {
-		return desc
+	if m := namedRe.FindStringSubmatch(desc); m != nil {
+		return m[1]
 	}
 	return ""
 }
@@ -214,41 +246,40 @@ func (in *interp) unitOf(desc string) string {
 // command interprets one answer.
 func (in *interp) command(c *commands.Command) {
 	ws := c.Words()
-	if len(ws) > 2 && ws[0] == "systemctl" && ws[1] == "is-active" {
-		in.isActive(c, Name(ws[len(ws)-1]))
+	sc, ok := systemctl(ws)
+	switch {
+	case ok && sc.verb == "is-active":
+		if !sc.quiet {
+			in.isActive(c, sc.units)
+		}
+		return
+	case ok && sc.verb == "show":
+		if !sc.bare {
+			in.show(c, sc.only())
+		}
+		return
+	case ok && sc.verb == "cat" && sc.only() != "":
+		in.unitFile(c, sc.only())
+		return
+	case len(ws) == 2 && ws[0] == "cat" && strings.HasSuffix(ws[1], ".service"):
+		in.unitFile(c, path.Base(ws[1]))
 		return
 	}
 	in.statusBlocks(c)
-	show := ""
-	if len(ws) > 2 && ws[0] == "systemctl" && ws[1] == "show" {
-		show = Name(ws[len(ws)-1])
+	if c.Text == "" {
+		in.show(c, "")
 	}
-	for _, l := range c.Answer {
-		if m := jobRe.FindStringSubmatch(l.Text); m != nil {
-			in.jobs = append(in.jobs, job{m[1], m[2], l.Evidence})
-			in.p.State("unit.job", m[1], m[2], l.Evidence)
-		}
-		if m := propRe.FindStringSubmatch(strings.TrimSpace(l.Text)); m != nil {
-			if m[1] == "Id" {
-				show = m[2]
-			}
-			in.property(show, m[1], m[2], l.Evidence)
-		}
-	}
+	in.queue(c)
 }
 
-// isActive takes systemctl is-active's one word. Typed text may stand around
-// it, so only a line that is nothing else counts, and only the first.
-func (in *interp) isActive(c *commands.Command, unit string) {
+// queue reads the rows of systemctl list-jobs.
+func (in *interp) queue(c *commands.Command) {
 	for _, l := range c.Answer {
-		if s := strings.TrimSpace(l.Text); slices.Contains(states, s) {
-			in.p.State("unit.active", unit, s, l.Evidence)
-			if s == "activating" {
-				in.polls[unit] = append(in.polls[unit], c)
-			} else {
-				delete(in.polls, unit)
+		if m := jobRe.FindStringSubmatch(l.Text); m != nil {
+			if _, ok := in.jobs[job{m[1], m[2]}]; !ok {
+				in.jobs[job{m[1], m[2]}] = l.Evidence
 			}
-			return
+			in.p.State("unit.job", m[1], m[2], l.Evidence)
 		}
 	}
 }
@@ -265,43 +296,6 @@ func (in *interp) waited(d *commands.Dialogue) {
 	clear(in.polls)
 }
 
-func (in *interp) property(unit, key, value string, ev bundle.Evidence) {
-	if unit == "" {
-		return
-	}
-	switch key {
-	case "After":
-		for _, o := range strings.Fields(value) {
-			in.orderedAfter(unit, o, ev)
-		}
-	case "Type":
-		in.p.State("unit.type", unit, value, ev)
-	case "RemainAfterExit":
-		if value == "yes" || value == "no" {
-			in.p.State("unit.remains", unit, value, ev)
-		}
-	case "ActiveState":
-		if slices.Contains(states, value) {
-			in.p.State("unit.active", unit, value, ev)
-		}
-	case "Result":
-		in.p.State("unit.result", unit, value, ev)
-	}
-}
-
-func (in *interp) orderedAfter(unit, other string, ev bundle.Evidence) {
-	if in.after == nil {
-		in.after = map[string]map[string]bundle.Evidence{}
-	}
-	if in.after[unit] == nil {
-		in.after[unit] = map[string]bundle.Evidence{}
-	}
-	if _, ok := in.after[unit][other]; !ok {
-		in.after[unit][other] = ev
-	}
-	in.p.State("unit.after", unit, other, ev)
-}
-
 // statusBlocks reads the blocks of systemctl status in an answer.
 func (in *interp) statusBlocks(c *commands.Command) {
 	var b *status
@@ -316,9 +310,13 @@ func (in *interp) statusBlocks(c *commands.Command) {
 		b.lines = append(b.lines, l)
 		if m := activeRe.FindStringSubmatch(l.Text); m != nil && b.active == "" {
 			b.active = m[1]
-			b.since, _ = time.Parse("Mon 2006-01-02 15:04:05 MST", m[2])
-			b.age = ago(m[3])
+			b.since, _ = time.Parse("Mon 2006-01-02 15:04:05 MST", m[3])
+			b.age = ago(m[4])
 			in.p.State("unit.active", b.unit, m[1], l.Evidence)
+			if m[1] == "active" && m[2] == "exited" {
+				// A service without processes is active only by RemainAfterExit=yes.
+				in.p.State("unit.remains", b.unit, "yes", l.Evidence)
+			}
 		}
 		if processRe.MatchString(l.Text) || (b.active == "activating" || b.active == "active") && mainPIDRe.MatchString(l.Text) {
 			in.p.State("unit.ran", b.unit, "yes", l.Evidence)
@@ -373,10 +371,11 @@ func split(j *journal.Log, d *commands.Dialogue) []*Log {
 	if d == nil || len(d.Commands) == 0 {
 		return []*Log{{Path: j.Path, Entries: j.Entries}}
 	}
+	answered := slices.DeleteFunc(slices.Clone(d.Commands), func(c *commands.Command) bool { return len(c.Answer) == 0 })
 	var logs []*Log
 	var cur *Log
 	for _, e := range j.Entries {
-		c := commandAt(d, e.Evidence.Start)
+		c := commandAt(answered, e.Evidence.Start)
 		if cur == nil || cur.Command != c {
 			cur = &Log{Path: j.Path, Command: c}
 			logs = append(logs, cur)
@@ -386,83 +385,130 @@ func split(j *journal.Log, d *commands.Dialogue) []*Log {
 	return logs
 }
 
-// commandAt returns the command whose answer holds offset.
-func commandAt(d *commands.Dialogue, offset int64) *commands.Command {
-	for _, c := range d.Commands {
-		if n := len(c.Answer); n > 0 && c.Answer[0].Evidence.Start <= offset && offset <= c.Answer[n-1].Evidence.End {
-			return c
-		}
+// commandAt returns the command whose answer holds offset. Commands stand in
+// file order.
+func commandAt(cs []*commands.Command, offset int64) *commands.Command {
+	i := sort.Search(len(cs), func(i int) bool { return cs[i].Answer[0].Evidence.Start > offset }) - 1
+	if i < 0 || offset > cs[i].Answer[len(cs[i].Answer)-1].Evidence.End {
+		return nil
 	}
-	return nil
+	return cs[i]
 }
 
-// scope returns the unit whose journal l is.
+// scope returns the unit whose journal l is, "" when it is not one unit's.
 func (in *interp) scope(l *Log) string {
-	if l.Command != nil {
-		if u := asked(l.Command); u != "" {
+	if l.Command != nil && l.Command.Text != "" {
+		if u, sure := asked(l.Command); sure {
 			return u
 		}
 	}
-	// A capture without its command: systemd speaks of one unit only.
-	unit := ""
-	for _, e := range l.Entries {
-		if e.Ident != "systemd" {
+	return in.guess(l)
+}
+
+// guess finds the unit of a log that does not tell what it was asked for:
+// systemd speaks of one unit only, and most of what else stands there comes
+// from that unit's processes.
+func (in *interp) guess(l *Log) string {
+	unit, desc, beside, said := "", "", false, false
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		if !manager(e) {
 			continue
 		}
-		m := unitMsgRe.FindStringSubmatch(e.Message)
-		switch {
-		case m == nil:
-		case unit == "":
-			unit = m[1]
-		case unit != m[1]:
-			return ""
+		if d := described(e.Message); d != "" {
+			if desc != "" && d != desc {
+				return ""
+			}
+			desc = d
+			beside = beside || said && !strings.HasPrefix(e.Message, "Starting")
+		}
+		said = false
+		if m := unitMsgRe.FindStringSubmatch(e.Message); m != nil {
+			if unit != "" && m[1] != unit {
+				return ""
+			}
+			unit, said = m[1], closingRe.MatchString(m[2])
 		}
 	}
-	if unit == "" && in.mine != "" && mentions(l, in.mine) {
-		return in.mine
+	known, named := in.unitOf(desc), unit != ""
+	if unit == "" {
+		unit = known
 	}
-	if unit != "" && mentions(l, unit) {
-		return unit
+	if unit == "" {
+		unit = in.mine
 	}
-	return ""
-}
-
-// mentions reports whether the first lines of l are the unit's: its start, or
-// its process.
-func mentions(l *Log, unit string) bool {
-	stem, _, _ := strings.Cut(unit, ".")
-	n := 0
-	for _, e := range l.Entries[:min(len(l.Entries), 50)] {
-		if e.Ident == "systemd" || strings.HasPrefix(e.Ident, stem) || e.Unit == unit {
-			n++
-		}
-	}
-	return n*10 >= min(len(l.Entries), 50)*6
-}
-
-var unitFlagRe = regexp.MustCompile(`(?:^| )(?:-u|--unit)[ =]?([^\s-]\S*)`)
-
-// asked returns the unit that a command asked about.
-func asked(c *commands.Command) string {
-	ws := c.Words()
-	if len(ws) < 2 {
+	sure := desc == "" || known == unit || beside || !named && !in.isDescribed(unit)
+	if unit == "" || !sure || !fromUnit(l, unit) {
 		return ""
+	}
+	return unit
+}
+
+// closingRe is what systemd says of a unit right before it says how the start
+// of its description ended.
+var closingRe = regexp.MustCompile(`^(?:Deactivated successfully\.|Failed with result .*)$`)
+
+// isDescribed reports whether a description of unit is known.
+func (in *interp) isDescribed(unit string) bool {
+	for _, u := range in.desc {
+		if u == unit {
+			return true
+		}
+	}
+	return false
+}
+
+// fromUnit reports whether the first lines of l that systemd did not write come
+// from the unit's processes, most of them and at least one.
+func fromUnit(l *Log, unit string) bool {
+	own, other := 0, 0
+	for i := range l.Entries[:min(len(l.Entries), 50)] {
+		switch e := &l.Entries[i]; {
+		case e.Unit == unit || ofUnit(e.Ident, unit):
+			own++
+		case !manager(e):
+			other++
+		}
+	}
+	return own > 0 && own*10 >= (own+other)*6
+}
+
+// ofUnit reports whether ident is a process that unit starts: named as the
+// unit, or as NixOS names its scripts.
+func ofUnit(ident, unit string) bool {
+	stem, _, _ := strings.Cut(unit, ".")
+	rest, ok := strings.CutPrefix(ident, stem)
+	if !ok || stem == "" {
+		return false
+	}
+	switch rest {
+	case "", "-start", "-pre-start", "-post-start", "-reload", "-pre-stop", "-post-stop":
+		return true
+	}
+	return false
+}
+
+var unitFlagRe = regexp.MustCompile(`(?:^| )(?:-[a-zA-Z]*u|--unit)[ =]?([^\s-]\S*)`)
+
+// asked returns the unit that a command asked about. It is sure when the
+// command says what its answer is about, also that it is not one unit.
+func asked(c *commands.Command) (unit string, sure bool) {
+	ws := c.Words()
+	if len(ws) == 0 {
+		return "", false
 	}
 	switch ws[0] {
 	case "journalctl":
-		if m := unitFlagRe.FindStringSubmatch(strings.Join(ws, " ")); m != nil {
-			return Name(m[1])
+		ms := unitFlagRe.FindAllStringSubmatch(strings.Join(ws, " "), 2)
+		if len(ms) == 1 && !strings.ContainsAny(ms[0][1], "*?[") {
+			return Name(ms[0][1]), true
 		}
+		return "", true
 	case "systemctl":
-		if ws[1] == "status" {
-			for _, w := range ws[2:] {
-				if !strings.HasPrefix(w, "-") {
-					return Name(w)
-				}
-			}
-		}
+		sc, _ := systemctl(ws)
+		return sc.only(), sc.verb == "status"
 	case "networkctl":
-		return "systemd-networkd.service"
+		return "systemd-networkd.service", true
 	}
-	return ""
+	return "", false
 }

@@ -1,0 +1,9 @@
+package network
+
+import (
+	"testing"
+
+	"forensics/analyzers/analyzertest"
+)
+
+func TestCases(t *testing.T) { analyzertest.Run(t, Analyzer) }
