@@ -4,12 +4,14 @@ package boot
 
 import (
 	"slices"
+	"strings"
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
 	"forensics/analyzers/commands"
 	"forensics/analyzers/console"
 	"forensics/analyzers/journal"
+	"forensics/analyzers/kernel"
 	"forensics/analyzers/serial"
 	"forensics/analyzers/shell"
 	"forensics/analyzers/units"
@@ -19,10 +21,10 @@ import (
 var Analyzer = &analyzers.Analyzer{
 	Name:     "boot",
 	Doc:      "States the furthest stage that the boot reached.",
-	Requires: []*analyzers.Analyzer{console.Analyzer, serial.Analyzer, shell.Analyzer, commands.Analyzer, journal.Analyzer, units.Analyzer},
+	Requires: []*analyzers.Analyzer{console.Analyzer, serial.Analyzer, shell.Analyzer, commands.Analyzer, journal.Analyzer, kernel.Analyzer, units.Analyzer},
 	Facts: []analyzers.FactType{
 		{Name: "boot.stage", Doc: "The furthest stage of the boot that an artifact shows.", Values: serial.Stages, Repeats: true},
-		{Name: "boot.userland", Doc: "Programs of the guest ran: systemd, a login, a shell, a journal.", Values: []string{"yes"}, Repeats: true},
+		{Name: "boot.userland", Doc: "Programs of the guest ran: its initrd, systemd, a login, a shell, a journal.", Values: []string{"yes"}, Repeats: true},
 	},
 	Run: run,
 }
@@ -46,7 +48,7 @@ func run(p *analyzers.Pass) (any, error) {
 				b.reach(stage, ev)
 			}
 		}
-		for _, stage := range []string{"login-prompt", "systemd", "stage-2"} {
+		for _, stage := range []string{"login-prompt", "systemd", "stage-2", "stage-1"} {
 			if ev, ok := s.Reached[stage]; ok {
 				p.State("boot.userland", "", "yes", ev)
 				break
@@ -55,6 +57,7 @@ func run(p *analyzers.Pass) (any, error) {
 	}
 	dialogue(p, b)
 	logs(p, b)
+	messages(p)
 	if b.stage > 0 {
 		p.State("boot.stage", "", serial.Stages[b.stage], b.ev)
 	}
@@ -72,6 +75,19 @@ func dialogue(p *analyzers.Pass, b *best) {
 		for _, u := range id.UIDs {
 			if u.Value == "0" {
 				b.reach("root-shell", u.Evidence)
+			}
+		}
+	}
+}
+
+// messages takes systemd's lines in the kernel's log: it writes there until the
+// journal is up.
+func messages(p *analyzers.Pass) {
+	for _, l := range kernel.From(p) {
+		for _, m := range l.Messages {
+			if strings.HasPrefix(m.Text, "systemd[1]: Detected ") || strings.HasPrefix(m.Text, "systemd[1]: systemd ") {
+				p.State("boot.userland", "", "yes", m.Evidence)
+				break
 			}
 		}
 	}

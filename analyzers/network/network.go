@@ -55,6 +55,7 @@ var Analyzer = &analyzers.Analyzer{
 func run(p *analyzers.Pass) (any, error) {
 	in := &interp{p: p, iface: p.Params.One("interface")}
 	in.notices()
+	in.console()
 	for _, d := range commands.From(p) {
 		in.dialogue(d)
 	}
@@ -95,6 +96,26 @@ func (in *interp) lease(iface, from string, ev bundle.Evidence) {
 }
 
 var ipv4 = `(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})`
+
+// startedRe is systemd's word on the console that systemd-networkd.service runs;
+// its description was "Network Service" before systemd 249.
+var startedRe = regexp.MustCompile(`^\[ +OK +\] Started (?:Network Configuration|Network Service)\.$`)
+
+// console takes systemd's status output.
+func (in *interp) console() {
+	for _, t := range console.From(in.p) {
+		if t.Artifact.Kind != bundle.Serial {
+			continue
+		}
+		for i := range t.Lines {
+			l := &t.Lines[i]
+			if !l.Typed && startedRe.MatchString(strings.TrimRight(l.Text, " ")) {
+				in.p.State("net.networkd", "", "yes", t.Evidence(l))
+				break
+			}
+		}
+	}
+}
 
 // notices takes the image's own announcements.
 func (in *interp) notices() {

@@ -42,7 +42,8 @@ var Analyzer = &analyzers.Analyzer{
 	Facts: []analyzers.FactType{
 		{Name: "storage.state", Doc: "STATE of the status file, or what the login notice says of it.", Values: nil, Transient: []string{"pending", "running", "starting", "detecting", "planning", "applying", "provisioning"}},
 		{Name: "storage.detail", Doc: "DETAIL of the status file, or what the login notice says of it.", Values: nil},
-		{Name: "storage.empty-polls", Doc: "How often in a row the status file was read and had no content, until the session went on to something else.", Values: nil},
+		{Name: "storage.empty-polls", Doc: "How often in a row the status file was read and had no final STATE, until the session went on to something else.", Values: nil},
+		{Name: "storage.left", Doc: "STATE said that provisioning goes on when the unit had ended.", Values: nil},
 		{Name: "storage.settled", Doc: "The session saw provisioning at its end: a final STATE, or a unit no longer activating.", Values: []string{"yes"}, Repeats: true},
 		{Name: "storage.detected", Doc: "The detector ran to its end: a plan was made or applied.", Values: []string{"yes"}, Repeats: true},
 		{Name: "storage.nothing-applied", Doc: "The unit had a plan with volume groups and applied none of it.", Values: nil, Repeats: true},
@@ -87,6 +88,7 @@ type interp struct {
 	// settled: provisioning is over where the dialogue stands, so that a
 	// listing is of the final state.
 	settled   bool
+	over      bool            // the unit itself had ended
 	ran       bool            // the dialogue shows that the unit was started
 	end       bundle.Evidence // the first artifact's word that it ended
 	seeded    map[string]bool // the disks it named
@@ -161,7 +163,7 @@ var assignRe = regexp.MustCompile(`^(STATE|DETAIL)=([A-Za-z0-9_.-]+)$`)
 
 func (in *interp) dialogue(d *commands.Dialogue) {
 	root := false
-	in.settled, in.ran = d.Kind != bundle.Serial, false
+	in.settled, in.ran, in.over = d.Kind != bundle.Serial, false, false
 	var empty []*commands.Command
 	for _, c := range d.Commands {
 		if uid, _, ok := shell.UserID(c); ok {
@@ -174,7 +176,11 @@ func (in *interp) dialogue(d *commands.Dialogue) {
 				empty = nil
 			} else if c.Done && c.Kind == bundle.Serial {
 				empty = append(empty, c)
+				if in.garbled(c) {
+					empty = nil
+				}
 			}
+			in.leftover(c)
 		}
 		in.settle(c)
 		in.lvm(c, root || d.Kind != bundle.Serial)
@@ -184,6 +190,53 @@ func (in *interp) dialogue(d *commands.Dialogue) {
 	}
 	if d.WentOn(empty) {
 		in.p.State("storage.empty-polls", "", strconv.Itoa(len(empty)), pollEvidence(empty)...)
+	}
+}
+
+// garbled reports whether an answer holds something that is neither the file's
+// nor what the kernel and broadcasts splice in: then it shows nothing, not even
+// that the file was empty.
+func (in *interp) garbled(c *commands.Command) bool {
+	for _, l := range c.Answer {
+		text := strings.TrimSpace(l.Text)
+		notice := in.p.Params.One("address-notice")
+		switch {
+		case l.Evidence.Start == l.Evidence.End || fileRe.MatchString(text) || splicedRe.MatchString(text):
+		case notice != "" && strings.HasPrefix(text, notice):
+		case strings.HasPrefix(text, "cat: "):
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	// A line of the status file: KEY=VALUE.
+	fileRe = regexp.MustCompile(`^[A-Z][A-Z_]*=\S*$`)
+	// printk; wall's head and what systemd writes with it.
+	splicedRe = regexp.MustCompile(`^\[ *\d+\.\d+\] |^Broadcast message from |^The system will (?:power off|reboot)`)
+)
+
+// cut reports whether a value that the artifact's last byte ends may go on: it
+// is none of the words that are known.
+func (in *interp) cut(l commands.Line, value string) bool {
+	a := in.p.Run.Artifact(l.Evidence.Path)
+	if a == nil || l.Evidence.End < a.Size {
+		return false
+	}
+	return value != "failed" && value != "pending" && !slices.Contains(in.p.Params["state"], value) && !slices.Contains(in.p.Params["detail"], value)
+}
+
+// leftover states a STATE that is still underway after the unit has ended.
+func (in *interp) leftover(c *commands.Command) {
+	if !in.over || c.Kind != bundle.Serial {
+		return
+	}
+	for _, l := range c.Answer {
+		if m := assignRe.FindStringSubmatch(strings.TrimSpace(l.Text)); m != nil && m[1] == "STATE" && underway(m[2]) {
+			in.p.State("storage.left", "", m[2], l.Evidence)
+		}
 	}
 }
 
@@ -204,7 +257,7 @@ func (in *interp) settle(c *commands.Command) {
 		in.ran = in.ran || state || active && (text == "activating" || text == "deactivating")
 		final := state && !underway(m[2]) || active && (text == "failed" || text == "inactive" && in.ranBefore(l.Evidence))
 		if final {
-			in.settled = true
+			in.settled, in.over = true, in.over || active
 			in.p.State("storage.settled", "", "yes", l.Evidence)
 		}
 	}
@@ -231,18 +284,18 @@ func pollEvidence(cs []*commands.Command) []bundle.Evidence {
 // reads reports whether c prints the status file.
 func (in *interp) reads(c *commands.Command) bool {
 	ws := c.Words()
-	return c.Text == "" && c.Kind == bundle.Capture || len(ws) > 1 && ws[0] == "cat" && slices.Contains(ws, in.file)
+	return c.Text == "" && c.Kind != bundle.Serial || len(ws) > 1 && ws[0] == "cat" && slices.Contains(ws, in.file)
 }
 
-// statusFile takes the file's lines; false when there are none.
+// statusFile takes the file's lines; false when none of them is a final STATE.
 func (in *interp) statusFile(c *commands.Command) bool {
 	got := false
 	for _, l := range c.Answer {
 		m := assignRe.FindStringSubmatch(strings.TrimSpace(l.Text))
-		if m == nil {
+		if m == nil || in.cut(l, m[2]) {
 			continue
 		}
-		got = true
+		got = got || m[1] == "STATE" && !underway(m[2])
 		in.status(m[1]+":"+m[2], l.Evidence)
 	}
 	return got

@@ -158,6 +158,9 @@ func (in *interp) message(l *Log, unit, text string, e journal.Entry, attempt []
 	case text == "Deactivated successfully.":
 		in.p.State("unit.active", unit, "inactive", e.Evidence)
 		in.p.State("unit.result", unit, "success", e.Evidence)
+		if l.Scope == unit && whole {
+			in.survived(unit, mine(l, unit, attempt))
+		}
 	case dependencyRe.MatchString(text):
 		in.p.State("unit.result", unit, "dependency", e.Evidence)
 	case strings.HasPrefix(text, "Failed with result "):

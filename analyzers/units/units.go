@@ -62,6 +62,7 @@ var Analyzer = &analyzers.Analyzer{
 		{Name: "unit.finished", Doc: "The unit's start ended successfully.", Subject: "unit", Values: []string{"yes"}},
 		{Name: "unit.result", Doc: "systemd's result of the unit: success, exit-code, signal, timeout, …", Subject: "unit", Values: nil},
 		{Name: "unit.error", Doc: "Why the unit failed, in the words of what broke.", Subject: "unit", Values: nil, Repeats: true},
+		{Name: "unit.survived", Doc: "The last exception that the unit logged although it ended successfully.", Subject: "unit", Values: nil, Repeats: true},
 		{Name: "unit.error-in", Doc: "Which part of the unit's work broke.", Subject: "unit", Values: []string{"network", "detect", "apply", "other"}, Repeats: true},
 		{Name: "unit.lacks-command", Doc: "The unit's script called a command that its environment lacks.", Subject: "unit", Values: nil, Repeats: true},
 		{Name: "unit.lacks-unit", Doc: "The unit's script needs a unit that systemd does not find.", Subject: "unit", Values: nil, Repeats: true},

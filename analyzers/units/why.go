@@ -104,6 +104,21 @@ func (in *interp) why(unit string, es []journal.Entry, failed journal.Entry) {
 	}
 }
 
+// survived states the last exception that a unit logged and went on after: what
+// made it do less than it should, though it ended well.
+func (in *interp) survived(unit string, es []journal.Entry) {
+	f := read(es, unit)
+	if f.trace.last == nil {
+		return
+	}
+	if c, text := f.choose(); c != nil {
+		if text == "" {
+			text = c.text
+		}
+		in.p.State("unit.survived", unit, bundle.Printable(text), c.ev)
+	}
+}
+
 // choose returns the candidate nearest to what broke, and the text where it is
 // not the candidate's own.
 func (f *found) choose() (c *cause, text string) {
