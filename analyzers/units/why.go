@@ -95,7 +95,7 @@ func (in *interp) why(unit string, es []journal.Entry, failed journal.Entry) {
 	}
 	ev = append(ev, failed.Evidence)
 	in.p.State("unit.error", unit, bundle.Printable(text), ev...)
-	in.p.State("unit.error-in", unit, f.topic(), ev...)
+	in.p.State("unit.error-in", unit, f.topic(text), ev...)
 	if c.command != "" {
 		in.p.State("unit.lacks-command", unit, c.command, c.ev)
 	}
@@ -285,14 +285,16 @@ func (f *found) exception(x *exception, c cause) {
 // topic says which part of the work broke: what the last traceback names, else
 // the last structured message, if it begins something or reports a failure.
 // After the end of one part, what broke is another, unnamed one.
-func (f *found) topic() string {
+// What neither names, the words of the failure itself may.
+func (f *found) topic(text string) string {
+	names := []string{f.failing, f.doing, text}
 	if x := f.trace.last; x != nil {
 		if t := x.topic(); t != "" {
 			return t
 		}
-		return "other"
+		names = names[2:]
 	}
-	for _, name := range []string{f.failing, f.doing} {
+	for _, name := range names {
 		if t := named(name); t != "" {
 			return t
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -392,7 +393,7 @@ func (p *printer) runs(rs []Run) {
 // oneLine is the run's outcome in a few words.
 func (p *printer) oneLine(r *Run) string {
 	if len(r.Causes) > 0 {
-		s := r.Causes[0].Condition + " " + p.dash() + " " + r.Causes[0].Because
+		s := r.Causes[0].Condition + " " + p.dash() + " " + longPathRe.ReplaceAllString(r.Causes[0].Because, p.or("…", "~")+"/$1")
 		return ansi.Truncate(s, p.o.Width*3/4, p.or("…", "~")) // the whole stands below
 	}
 	if len(r.Observer) > 0 {
@@ -403,6 +404,10 @@ func (p *printer) oneLine(r *Run) string {
 	}
 	return "none failed"
 }
+
+// longPathRe is a path whose directories would push what went wrong out of a
+// summary.
+var longPathRe = regexp.MustCompile(`/(?:[\w.+-]+/){2,}([\w.+-]+)`)
 
 // matrix writes conditions down and runs across, in as many blocks as the
 // width asks for.
