@@ -15,12 +15,12 @@ import (
 
 // hostile are texts whose repetition tempts to quadratic walks.
 var hostile = map[string]string{
-	"failures":  "Oct 14 02:05:18 nixos systemd[1]: a.service: Failed with result 'exit-code'.\n",
-	"starts":    "Oct 14 02:05:18 nixos systemd[1]: Starting Pre-NixOS setup...\nOct 14 02:05:18 nixos systemd[1]: pre-nixos.service: Failed with result 'x'.\n",
-	"tables":    "Oct 14 02:05:18 nixos pre-nixos-start[7]: NAME FSTYPE FSVER\n",
-	"rows":      "Oct 14 02:05:18 nixos pre-nixos-start[7]: └─vda1\n",
-	"traces":    "Oct 14 02:05:18 nixos pre-nixos-start[7]: Traceback (most recent call last):\nOct 14 02:05:18 nixos pre-nixos-start[7]: During handling of the above exception\nOct 14 02:05:18 nixos pre-nixos-start[7]: E: x\n",
-	"events":    `Oct 14 02:05:18 nixos pre-nixos-start[7]: {"event": "x.start", "command": "systemctl start sshd"}` + "\n",
+	"failures":  "Mar 04 03:06:18 nixos systemd[1]: a.service: Failed with result 'exit-code'.\n",
+	"starts":    "Mar 04 03:06:18 nixos systemd[1]: Starting Pre-NixOS setup...\nMar 04 03:06:18 nixos systemd[1]: pre-nixos.service: Failed with result 'x'.\n",
+	"tables":    "Mar 04 03:06:18 nixos pre-nixos-start[7]: NAME FSTYPE FSVER\n",
+	"rows":      "Mar 04 03:06:18 nixos pre-nixos-start[7]: └─vda1\n",
+	"traces":    "Mar 04 03:06:18 nixos pre-nixos-start[7]: Traceback (most recent call last):\nMar 04 03:06:18 nixos pre-nixos-start[7]: During handling of the above exception\nMar 04 03:06:18 nixos pre-nixos-start[7]: E: x\n",
+	"events":    `Mar 04 03:06:18 nixos pre-nixos-start[7]: {"event": "x.start", "command": "systemctl start sshd"}` + "\n",
 	"blocks":    "● a.service - A\n     Active: activating (start) since Sun 2025-10-12 01:16:00 UTC; 39s ago\n             └─872 systemctl start sshd\n",
 	"jobs":      "93  sshd.service         start waiting\n76  a.service start running\n",
 	"questions": "[root@nixos:~]# systemctl is-active a\r\r\nactivating\r\r\n[root@nixos:~]# ip addr show lan\r\r\n[root@nixos:~]# cat /run/pre-nixos/storage-status\r\r\n",

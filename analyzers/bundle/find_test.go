@@ -13,7 +13,7 @@ const (
 	bootText    = "ISOLINUX 6.04\r\r\nLoading /boot/initrd...ok\r\r\nnixos login: nixos (automatic login)\r\r\n"
 	otherBoot   = "SeaBIOS (version 1.16)\r\r\nnixos login: \r\r\nanother boot with other text\r\r\n"
 	harnessText = "[2025-10-12T01:13:59.576780+00:00] Starting login sequence\n[2025-10-12T01:14:00.000000+00:00] Awaiting patterns: login: \n"
-	journalText = "Oct 08 06:07:35 nixos systemd[1]: Starting Set up...\nOct 08 06:07:36 nixos set-up[9]: done\n"
+	journalText = "Mar 06 07:08:35 nixos systemd[1]: Starting Set up...\nMar 06 07:08:36 nixos set-up[9]: done\n"
 	nixText     = "these 2 derivations will be built:\n  /nix/store/abc-x.drv\nbuilding '/nix/store/abc-x.drv'...\n"
 	statusText  = "STATE=applied\nDETAIL=auto-applied\n"
 	manifest    = `{"schema": "forensics.bundle/1"}`
@@ -96,7 +96,7 @@ func TestKind(t *testing.T) {
 		{"x", "[    0.000000] Linux version 6.1\n[    0.100000] Command line: quiet\n", Dmesg},
 		{"x", "[    0.000000] Linux version 6.1\r\r\n[    0.100000] Command line: quiet\r\r\n", Serial},
 		{"x", nixText, BuildLog},
-		{"x", "Oct 08 06:07:35 nixos nix[1]: building '/nix/store/abc-x.drv'...\n", Journal},
+		{"x", "Mar 06 07:08:35 nixos nix[1]: building '/nix/store/abc-x.drv'...\n", Journal},
 		{"x.json", metaText, Metadata},
 		{"x.json", `{"artifact": {"iso_path": "/x.iso"}, "qemu": {"command": []}}`, Metadata},
 		{"x.json", `{"MESSAGE":"a","__REALTIME_TIMESTAMP":"1"}`, Journal},
@@ -104,7 +104,7 @@ func TestKind(t *testing.T) {
 		{"x.json", `{"deep": {"iso_path": 1}}`, Unknown},
 		{"x", "__CURSOR=s=1\n__REALTIME_TIMESTAMP=1\n", Journal},
 		{"x", "LPKSHHRH\x00\x00", NativeJ},
-		{"x.txt", "● a.service - A\n   Active: active (running)\nOct 08 06:07:35 nixos a[1]: one\nOct 08 06:07:35 nixos a[1]: two\nOct 08 06:07:35 nixos a[1]: three\n", Capture},
+		{"x.txt", "● a.service - A\n   Active: active (running)\nMar 06 07:08:35 nixos a[1]: one\nMar 06 07:08:35 nixos a[1]: two\nMar 06 07:08:35 nixos a[1]: three\n", Capture},
 		{"x", "\x00\x01\x02\x03\x04", Binary},
 		{"notes.md", bootText, Report},
 		{"harness.log", "2026-11-23T07:05:02.832553Z pexpect 4.8.0\n2026-11-23T07:05:02.9Z Serial: [  OK  ] Started x.\n", Harness},

@@ -118,7 +118,7 @@ func TestPatterns(t *testing.T) {
 		{"command", "systemctl: command not found", false},
 		{"command", "cat: /run/x: No such file or directory", false},
 		{"command", "● systemctl - x", false},
-		{"stamped", "Oct 17 02:02:26 nixos sh[1]: cat /x 2>/dev/null || true", true},
+		{"stamped", "Mar 08 03:12:26 nixos sh[1]: cat /x 2>/dev/null || true", true},
 		{"stamped", "October 17 is no stamp 2>/dev/null", false},
 		{"some", "# id -u", true},
 		{"some", "vm# id -u", true},

@@ -123,7 +123,7 @@ var lines = []struct{ line, want string }{
 	// Not the kernel speaking, or not now.
 	{"[2025-10-12T01:13:59.576780+00:00] Serial output: [   12.377330] x", ""},
 	{"2025-10-12T01:13:59.576780Z Exit 0, 517 lines: [   12.377330] x", ""},
-	{"Oct 08 06:07:35 box demo[9]: [   12.377330] x", ""},
+	{"Mar 06 07:08:35 box demo[9]: [   12.377330] x", ""},
 	{"[root@box:~]# echo [   12.377330] x", ""},
 	{"$ [   12.377330] x", ""},
 	{"echo '[   12.377330] x'", ""},

@@ -149,7 +149,7 @@ func FuzzAnswers(f *testing.F) {
 		said := func() (out []string) {
 			runs, _ := bundle.Find(fstest.MapFS{
 				"serial.log": {Data: []byte("ISOLINUX 6.04\r\r\n" + text)}, "vgs.txt": {Data: []byte("$ vgs\n" + text)},
-				"journal.log": {Data: []byte("Oct 14 02:05:18 nixos systemd[1]: Starting Pre-NixOS setup...\nOct 14 02:05:18 nixos pre-nixos-start[1]: " + text)},
+				"journal.log": {Data: []byte("Mar 04 03:06:18 nixos systemd[1]: Starting Pre-NixOS setup...\nMar 04 03:06:18 nixos pre-nixos-start[1]: " + text)},
 			}, "run")
 			for _, r := range runs {
 				for _, fact := range analyzers.Analyze(r, []*analyzers.Analyzer{Analyzer}, params).All() {

@@ -10,7 +10,7 @@ import (
 	"forensics/analyzers/bundle"
 )
 
-const stamp = "Oct 14 02:05:35 nixos "
+const stamp = "Mar 04 03:06:35 nixos "
 
 // facts runs the analyzer on files and returns its facts as "name subject =
 // value".
