@@ -1,5 +1,6 @@
 // Package boot says how far the boot came in the end: the furthest stage that
-// any artifact shows, from the boot loader to a provisioned system.
+// any artifact shows, from the boot loader to a provisioned system: one whose
+// status file says so (parameter "state").
 package boot
 
 import (
@@ -56,7 +57,7 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 	}
 	dialogue(p, b)
-	logs(p, b)
+	logs(p)
 	messages(p)
 	if b.stage > 0 {
 		p.State("boot.stage", "", serial.Stages[b.stage], b.ev)
@@ -65,7 +66,15 @@ func run(p *analyzers.Pass) (any, error) {
 }
 
 func dialogue(p *analyzers.Pass, b *best) {
+	applied := "STATE=" + p.Params.One("state")
 	for _, d := range commands.From(p) {
+		for _, c := range d.Commands {
+			for _, l := range c.Answer {
+				if strings.TrimSpace(l.Text) == applied && applied != "STATE=" {
+					b.reach("provisioned", l.Evidence)
+				}
+			}
+		}
 		if d.Kind == bundle.Serial && len(d.Commands) > 0 {
 			b.reach("shell", d.Commands[0].Echo)
 			p.State("boot.userland", "", "yes", d.Commands[0].Echo)
@@ -93,9 +102,8 @@ func messages(p *analyzers.Pass) {
 	}
 }
 
-// logs takes the end of the provisioning unit: nothing comes after it.
-func logs(p *analyzers.Pass, b *best) {
-	unit := units.Name(p.Params.One("unit"))
+// logs takes systemd's lines in journals.
+func logs(p *analyzers.Pass) {
 	for _, l := range units.From(p) {
 		for i, e := range l.Entries {
 			if e.Ident != "systemd" {
@@ -103,9 +111,6 @@ func logs(p *analyzers.Pass, b *best) {
 			}
 			if i == 0 || i == len(l.Entries)-1 {
 				p.State("boot.userland", "", "yes", e.Evidence)
-			}
-			if l.Scope == unit && e.Message == unit+": Deactivated successfully." {
-				b.reach("provisioned", e.Evidence)
 			}
 		}
 	}
