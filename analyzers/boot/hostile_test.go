@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
@@ -28,13 +27,13 @@ var hostile = map[string]string{
 	"links":     "● 2: lan\n   Address: 10.0.2.15\n",
 }
 
-// A megabyte of anything takes no more than a moment.
+// Repetition breaks no analyzer, and ends: a quadratic walk would run into the
+// test's own limit.
 func TestHostile(t *testing.T) {
 	for name, text := range hostile {
 		for _, head := range []string{"", "ISOLINUX 6.04\r\r\n"} {
 			data := []byte(head + strings.Repeat(text, (1<<20)/len(text)))
 			runs, _ := bundle.Find(fstest.MapFS{"serial.log": {Data: data}}, "run")
-			start := time.Now()
 			for _, r := range runs {
 				analyzers.Analyze(r, []*analyzers.Analyzer{Analyzer, units.Analyzer, storage.Analyzer, network.Analyzer}, params)
 				for _, p := range r.Problems {
@@ -42,11 +41,6 @@ func TestHostile(t *testing.T) {
 						t.Errorf("%s: %s", name, p.Text)
 					}
 				}
-			}
-			if d := time.Since(start); d > 10*time.Second {
-				t.Errorf("%s: %v for a megabyte", name, d)
-			} else if testing.Verbose() {
-				t.Logf("%s: %v", name, d)
 			}
 		}
 	}
