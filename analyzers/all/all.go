@@ -10,6 +10,7 @@ import (
 	"forensics/analyzers/console"
 	"forensics/analyzers/harness"
 	"forensics/analyzers/host"
+	"forensics/analyzers/iso"
 	"forensics/analyzers/journal"
 	"forensics/analyzers/kernel"
 	"forensics/analyzers/network"
@@ -28,6 +29,7 @@ var List = []*analyzers.Analyzer{
 	journal.Analyzer,
 	qemu.Analyzer,
 	build.Analyzer,
+	iso.Analyzer,
 	host.Analyzer,
 	kernel.Analyzer,
 	shell.Analyzer,

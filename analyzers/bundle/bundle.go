@@ -43,8 +43,8 @@ const maxShown = 16 << 10
 // Kind names what an artifact's content is.
 type Kind string
 
-// The kinds of artifact. Serial, Journal, Capture, Harness, Metadata, BuildLog
-// and Dmesg are read by analyzers; the others are listed only.
+// The kinds of artifact. Serial, Journal, NativeJ, Capture, Harness, Metadata,
+// BuildLog and Dmesg are read by analyzers; the others are listed only.
 const (
 	Serial   Kind = "serial"         // bytes of a serial console, boot loader to shell
 	Journal  Kind = "journal"        // journalctl text: short, json or export form
@@ -61,7 +61,7 @@ const (
 	NativeJ  Kind = "journal-native" // a binary journal file
 	Binary   Kind = "binary"         // anything else that is not text
 	Empty    Kind = "empty"          // no bytes
-	Unknown  Kind = "unknown"        // text of no kind that is known; a short answer of a command may look so
+	Unknown  Kind = "unknown"        // text of no known kind; an answer of a command may look so, and is read as one
 )
 
 // Artifact is one file of a run.
@@ -107,6 +107,33 @@ func (a *Artifact) Bytes() ([]byte, error) {
 		a.err = plain(a.err)
 	})
 	return a.data, a.err
+}
+
+// ReaderAt opens the artifact for reading at any offset and returns its size.
+// The caller calls done when it has read. It is for artifacts that may be
+// larger than memory; where the file system only reads from the start, it is as
+// Bytes.
+func (a *Artifact) ReaderAt() (r io.ReaderAt, size int64, done func() error, err error) {
+	if a.fsys != nil {
+		f, err := a.fsys.Open(a.name)
+		if err != nil {
+			return nil, 0, nil, plain(err)
+		}
+		if r, ok := f.(io.ReaderAt); ok {
+			info, err := f.Stat()
+			if err != nil {
+				f.Close()
+				return nil, 0, nil, plain(err)
+			}
+			return r, info.Size(), f.Close, nil
+		}
+		f.Close()
+	}
+	data, err := a.Bytes()
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	return bytes.NewReader(data), int64(len(data)), func() error { return nil }, nil
 }
 
 // SHA256 returns the content's digest in hexadecimal, "" when it cannot be

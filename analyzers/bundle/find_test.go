@@ -114,6 +114,8 @@ func TestKind(t *testing.T) {
 		{"x.log", "error:\n       … while evaluating the attribute 'x'\n\n       error: undefined variable 'y'\n", BuildLog},
 		{"answer.log", "error: attribute 'bootImage' missing\n", Unknown},
 		{"x.txt", "0\n", Unknown},
+		{"x.txt", "$ id -u\n0\n", Capture},
+		{"x.txt", "#!/bin/sh\nid -u\n", Unknown},
 		{"x", "some prose about login and boot\n", Unknown},
 		{"x.iso", strings.Repeat("\x00", isoMarkAt) + isoMark, ISO},
 	}

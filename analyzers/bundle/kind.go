@@ -42,8 +42,9 @@ var (
 	qemuErrRe = regexp.MustCompile(`^\s*(?:\S*/)?qemu-system-\w+: `)
 	// The heads of systemctl status and networkctl status.
 	statusRe = regexp.MustCompile(`(?m)^\s*[●○×↻*] (?:\S+\.(?:service|socket|target|mount|device|timer)\b|\d+: \S+)`)
-	// Answers of the commands that harnesses capture.
-	answerRe = regexp.MustCompile(`(?m)^\s*(?:[●○×↻*] \S+\.(?:service|socket|target|mount|device|timer)\b|JOB +UNIT +TYPE|No jobs running|\d+ jobs? listed|Active: (?:active|inactive|failed|activating|deactivating)|(?:STATE|DETAIL)=|After=|Online state:|\d+: \S+ +inet6? |NAME +(?:FSTYPE|MAJ:MIN|TYPE)|/dev/\S+: .*(?:TYPE|PTTYPE)="|QEMU process is no longer running|Exit status: \d+|uid=\d+\(|VG +#PV|LV +VG )`)
+	// Answers of the commands that harnesses capture, perhaps under the command
+	// at its prompt.
+	answerRe = regexp.MustCompile(`\A[$#] [a-z/]|(?m)^\s*(?:[●○×↻*] \S+\.(?:service|socket|target|mount|device|timer)\b|JOB +UNIT +TYPE|No jobs running|\d+ jobs? listed|Active: (?:active|inactive|failed|activating|deactivating)|(?:STATE|DETAIL)=|After=|Online state:|\d+: \S+ +inet6? |NAME +(?:FSTYPE|MAJ:MIN|TYPE)|/dev/\S+: .*(?:TYPE|PTTYPE)="|QEMU process is no longer running|Exit status: \d+|uid=\d+\(|VG +#PV|LV +VG )`)
 )
 
 // sniff decides what an artifact is from its first bytes; its name breaks ties.

@@ -382,8 +382,7 @@ func TestAnalyzer(t *testing.T) {
 	}
 }
 
-// Hostile input takes time and memory in proportion to its size. The bound is
-// wide: what is quadratic takes minutes here.
+// Hostile input ends, and its text is in proportion to its size.
 func TestBounds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")

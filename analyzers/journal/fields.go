@@ -9,69 +9,119 @@ import (
 	"forensics/analyzers/bundle"
 )
 
-// record collects the fields of one entry in json or export form. Of a field
-// that repeats, the first value counts.
-type record struct {
-	fields     map[string]string
-	start, end int64 // of the MESSAGE field
-	message    bool  // there is one
-	cut        bool  // it is not whole
+// field is one that an Entry is made from.
+type field int
+
+const (
+	fMessage field = iota
+	fPriority
+	fIdentifier
+	fSyslogPID
+	fAbout
+	fComm
+	fPID
+	fHost
+	fUnit
+	fBoot
+	fSource
+	fRealtime
+	fMonotonic
+	fields
+)
+
+// wanted returns the field of that name, and false for one that no Entry is
+// made from.
+func wanted(name []byte) (field, bool) {
+	switch string(name) {
+	case "MESSAGE":
+		return fMessage, true
+	case "PRIORITY":
+		return fPriority, true
+	case "SYSLOG_IDENTIFIER":
+		return fIdentifier, true
+	case "SYSLOG_PID":
+		return fSyslogPID, true
+	case "UNIT":
+		return fAbout, true
+	case "_COMM":
+		return fComm, true
+	case "_PID":
+		return fPID, true
+	case "_HOSTNAME":
+		return fHost, true
+	case "_SYSTEMD_UNIT":
+		return fUnit, true
+	case "_BOOT_ID":
+		return fBoot, true
+	case "_SOURCE_MONOTONIC_TIMESTAMP":
+		return fSource, true
+	case "__REALTIME_TIMESTAMP":
+		return fRealtime, true
+	case "__MONOTONIC_TIMESTAMP":
+		return fMonotonic, true
+	}
+	return 0, false
 }
 
-// wanted reports whether an Entry is made from that field.
-func wanted(name string) bool {
-	switch name {
-	case "MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_PID", "UNIT", "_COMM", "_PID", "_HOSTNAME",
-		"_SYSTEMD_UNIT", "_BOOT_ID", "_SOURCE_MONOTONIC_TIMESTAMP", "__REALTIME_TIMESTAMP", "__MONOTONIC_TIMESTAMP":
-		return true
-	}
-	return false
+// record collects the fields of one entry in json, export or native form. Of a
+// field that repeats, the first value counts.
+type record struct {
+	values     [fields]string
+	seen       [fields]bool
+	start, end int64 // of the MESSAGE field
+	cut        bool  // it is not whole
 }
 
 // set stores a field whose value is value, and which stands at start to end.
 func (r *record) set(name string, value []byte, whole bool, start, end int64) {
-	if _, again := r.fields[name]; again || !wanted(name) {
+	f, ok := wanted([]byte(name))
+	if !ok || r.seen[f] {
 		return
 	}
-	if name == "MESSAGE" {
-		r.message, r.start, r.end = true, start, end
+	if f == fMessage {
+		r.start, r.end = start, end
 		r.cut = !whole || len(value) > maxMessage
 	}
-	if r.fields == nil {
-		r.fields = map[string]string{}
-	}
-	r.fields[name] = string(value[:min(len(value), maxMessage)])
+	r.put(f, string(value[:min(len(value), maxMessage)]))
 }
+
+func (r *record) put(f field, value string) { r.values[f], r.seen[f] = value, true }
 
 // entry makes the Entry; it reports false for a record without a message, such
 // as a core dump's.
 func (r *record) entry(path string, data []byte, x *bundle.LineIndex) (Entry, bool) {
-	if !r.message {
+	if !r.seen[fMessage] {
 		return Entry{}, false
 	}
-	f := r.fields
+	e := r.bare()
+	e.Evidence = bundle.Span(path, data, x, r.start, r.end)
+	return e, true
+}
+
+// bare makes the Entry without evidence.
+func (r *record) bare() Entry {
+	v := &r.values
 	e := Entry{
-		Stamp:     f["__REALTIME_TIMESTAMP"],
-		When:      micro(f["__REALTIME_TIMESTAMP"]),
-		Monotonic: seconds(first(f["_SOURCE_MONOTONIC_TIMESTAMP"], f["__MONOTONIC_TIMESTAMP"])),
-		Host:      f["_HOSTNAME"],
-		Ident:     first(f["SYSLOG_IDENTIFIER"], f["_COMM"]),
-		Unit:      unit(f["_SYSTEMD_UNIT"], f["UNIT"]),
+		Stamp:     v[fRealtime],
+		When:      micro(v[fRealtime]),
+		Monotonic: seconds(first(v[fSource], v[fMonotonic])),
+		Host:      v[fHost],
+		Ident:     first(v[fIdentifier], v[fComm]),
+		Unit:      unit(v[fUnit], v[fAbout]),
 		Priority:  -1,
-		Message:   plain(f["MESSAGE"]),
+		Message:   plain(v[fMessage]),
 		Truncated: r.cut,
-		Evidence:  bundle.Span(path, data, x, r.start, r.end),
 	}
-	if pid, err := strconv.ParseUint(first(f["_PID"], f["SYSLOG_PID"]), 10, 31); err == nil {
+	if pid, err := strconv.ParseUint(first(v[fPID], v[fSyslogPID]), 10, 31); err == nil {
 		e.PID = int(pid)
 	}
-	if p, err := strconv.ParseUint(f["PRIORITY"], 10, 3); err == nil {
+	if p, err := strconv.ParseUint(v[fPriority], 10, 3); err == nil {
 		e.Priority = int(p)
 	}
-	if isBootID(f["_BOOT_ID"]) {
-		e.BootID = f["_BOOT_ID"]
+	if isBootID(v[fBoot]) {
+		e.BootID = v[fBoot]
 	}
-	return e, true
+	return e
 }
 
 // unit returns the unit an entry is about. UNIT is a claim that any program can

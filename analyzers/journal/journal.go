@@ -1,5 +1,6 @@
-// Package journal reads the entries of text journals: what journalctl printed,
-// into a file of its own or into a shell session on the console.
+// Package journal reads the entries of journals: what journalctl printed, into
+// a file of its own or into a shell session on the console, and the binary
+// files that journald itself writes.
 //
 // # Nouns
 //
@@ -7,7 +8,11 @@
 // message of several lines is several entries when each has its own prefix;
 // lines that journalctl indents under a prefix belong to the entry before. A
 // Log is the entries of one artifact in file order. Its Form is how they are
-// written: short and its relatives, json, or export.
+// written: short and its relatives, json, export, or native.
+//
+// A machine's native files (system, system@…, user-1000, …~) are one Log: their
+// entries are merged as journalctl does, and one that stands in two of them
+// comes once.
 //
 // # Invariants
 //
@@ -20,22 +25,26 @@
 //     damaged stream keeps what was read, goes on at the next entry, and the
 //     report says so.
 //   - Every Entry has the bytes that show it. In json and export forms these
-//     are the bytes of its MESSAGE field.
+//     are the bytes of its MESSAGE field. In a native file they are the entry
+//     object's, which refers to its fields elsewhere: the quote is the decoded
+//     "identifier[pid]: message", not what stands in the span.
 //   - Reading takes time and memory proportional to the artifact; a message is
-//     cut at maxMessage bytes, and says so.
+//     cut at maxMessage bytes, and says so. Of native files, which may be
+//     larger than memory, the newest entries are kept.
 //   - Entries that stand in several artifacts stay in each.
 //
 // An Entry tells what was logged, never what is true: a plan, a shell trace and
 // an existence probe are logged too.
 //
-// Left out: native journal files (their own reader), forms without an identifier
-// (cat), with relative times (short-delta) or with units for identifiers
+// Left out: forms without an identifier (cat), with relative times (short-delta) or with units for identifiers
 // (with-unit), month names in other languages, and the years that the short
 // form does not write.
 package journal
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"forensics/analyzers"
@@ -45,7 +54,7 @@ import (
 
 // Entry is one entry of a journal.
 type Entry struct {
-	Stamp string    // as written
+	Stamp string    // as written; native files write none
 	When  time.Time // zero when the form has no absolute time
 	// Monotonic is the time since boot in seconds, -1 where the form has none.
 	// For kernel messages it is the kernel's own stamp where the form has it.
@@ -63,13 +72,14 @@ type Entry struct {
 	Evidence  bundle.Evidence
 }
 
-// Log is the entries of one artifact.
+// Log is the entries of one artifact, or of one machine's native files.
 type Log struct {
-	Path    string
+	Path    string      // of native files the first; Entry.Evidence tells which
 	Kind    bundle.Kind // of the artifact
-	Entries []Entry     // in file order
+	Entries []Entry     // in file order, those of several files merged
 	// Form of the first entry: short, short-precise, short-iso,
-	// short-iso-precise, short-full, short-unix, short-monotonic, json, export.
+	// short-iso-precise, short-full, short-unix, short-monotonic, json, export,
+	// native.
 	Form string
 	// Boots are the distinct Entry.BootIDs in order of appearance; empty when
 	// nothing in the artifact names a boot. In short forms only a line such as
@@ -78,10 +88,10 @@ type Log struct {
 	Boots []string
 }
 
-// Analyzer reads text journals.
+// Analyzer reads journals.
 var Analyzer = &analyzers.Analyzer{
 	Name:     "journal",
-	Doc:      "Reads journal entries in short, json and export form from journals, captures and transcripts.",
+	Doc:      "Reads journal entries in short, json and export form from journals, captures and transcripts, and from native journal files.",
 	Requires: []*analyzers.Analyzer{console.Analyzer},
 	Facts: []analyzers.FactType{{
 		Name:    "journal.boots",
@@ -92,7 +102,7 @@ var Analyzer = &analyzers.Analyzer{
 }
 
 // From returns the logs that the pass's analyzer required: one per artifact
-// that holds entries, in path order.
+// that holds entries, or per machine for native files, in path order.
 func From(p *analyzers.Pass) []*Log {
 	logs, _ := p.ResultOf[Analyzer].([]*Log)
 	return logs
@@ -119,6 +129,10 @@ func run(p *analyzers.Pass) (any, error) {
 			add(readText(t, a.Kind))
 		}
 	}
+	for _, l := range readNative(p) {
+		add(l)
+	}
+	slices.SortStableFunc(logs, func(a, b *Log) int { return strings.Compare(a.Path, b.Path) })
 	return logs, nil
 }
 

@@ -75,22 +75,22 @@ var texts = []struct {
 	want     string
 	problems int
 }{
-	{name: "an answer of a shell on the console", kind: bundle.Serial, data: "\x1b[?2004h[root@box:~]# journalctl -u demo\r\n\x1b[?2004l\rOct 08 06:07:35 box systemd[1]: \x1b[1mStarting\x1b[0m...\r\r\n" +
-		"Oct 08 06:07:36 box demo[9]: Traceback:\r\r\n                             more\r\r\nno entry\r\r\n\x1b[?2004h[root@box:~]# Oct 08 06:07:36 box demo[9]: x\r\n",
+	{name: "an answer of a shell on the console", kind: bundle.Serial, data: "\x1b[?2004h[root@box:~]# journalctl -u demo\r\n\x1b[?2004l\rMar 06 07:08:35 box systemd[1]: \x1b[1mStarting\x1b[0m...\r\r\n" +
+		"Mar 06 07:08:36 box demo[9]: Traceback:\r\r\n                             more\r\r\nno entry\r\r\n\x1b[?2004h[root@box:~]# Mar 06 07:08:36 box demo[9]: x\r\n",
 		want: "short []\n2 |||systemd|\"Starting...\"\n3 |||demo|\"Traceback:\\nmore\"\n"},
-	{name: "typed lines are no entries", kind: bundle.Serial, data: "box login: \r\nOct 08 06:07:36 box demo[9]: typed\n",
+	{name: "typed lines are no entries", kind: bundle.Serial, data: "box login: \r\nMar 06 07:08:36 box demo[9]: typed\n",
 		want: ""},
-	{name: "less indented lines continue nothing", kind: bundle.Capture, data: "Oct 08 06:07:35 box demo[9]: one\n          less\n                             after\n",
+	{name: "less indented lines continue nothing", kind: bundle.Capture, data: "Mar 06 07:08:35 box demo[9]: one\n          less\n                             after\n",
 		want: "short []\n1 |||demo|\"one\"\n"},
-	{name: "line feeds for carriage returns", kind: bundle.Journal, data: "Oct 08 06:07:35 box demo[9]: one\n\n                             two\n\nOct 08 06:07:35 box demo[9]: three\n\n",
+	{name: "line feeds for carriage returns", kind: bundle.Journal, data: "Mar 06 07:08:35 box demo[9]: one\n\n                             two\n\nMar 06 07:08:35 box demo[9]: three\n\n",
 		want: "short []\n1 |||demo|\"one\\ntwo\"\n5 |||demo|\"three\"\n"},
-	{name: "tail of a status", kind: bundle.Capture, data: "● demo.service - Demo\n   Active: failed\n\nOct 08 06:07:35 box systemd[1]: demo.service: Main process ex…ILURE\n",
+	{name: "tail of a status", kind: bundle.Capture, data: "● demo.service - Demo\n   Active: failed\n\nMar 06 07:08:35 box systemd[1]: demo.service: Main process ex…ILURE\n",
 		want: "short []\n4 |||systemd~|\"demo.service: Main process ex…ILURE\"\n"},
-	{name: "boots with ids", kind: bundle.Journal, data: "Oct 08 06:07:35 box demo[9]: one\n-- Boot " + bootA + " --\nOct 08 07:07:35 box demo[9]: two\n",
+	{name: "boots with ids", kind: bundle.Journal, data: "Mar 06 07:08:35 box demo[9]: one\n-- Boot " + bootA + " --\nOct 08 07:07:35 box demo[9]: two\n",
 		want: "short [\"\" \"" + bootA + "\"]\n1 |||demo|\"one\"\n3 |aaaa||demo|\"two\"\n"},
-	{name: "boots without ids", kind: bundle.Journal, data: "Oct 08 06:07:35 box demo[9]: one\n-- Reboot --\nOct 08 07:07:35 box demo[9]: two\n",
+	{name: "boots without ids", kind: bundle.Journal, data: "Mar 06 07:08:35 box demo[9]: one\n-- Reboot --\nOct 08 07:07:35 box demo[9]: two\n",
 		want: "short [\"\" \"#1\"]\n1 |||demo|\"one\"\n3 |#1||demo|\"two\"\n"},
-	{name: "no mark of a boot", kind: bundle.Journal, data: "Oct 08 06:07:35 box demo[9]: one\n-- Boot of the other --\nOct 08 07:07:35 box demo[9]: two\n",
+	{name: "no mark of a boot", kind: bundle.Journal, data: "Mar 06 07:08:35 box demo[9]: one\n-- Boot of the other --\nOct 08 07:07:35 box demo[9]: two\n",
 		want: "short []\n1 |||demo|\"one\"\n3 |||demo|\"two\"\n"},
 
 	{name: "json", kind: bundle.Journal, data: `{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1759903655000000","_BOOT_ID":"` + bootA + `","_SYSTEMD_UNIT":"init.scope","UNIT":"demo.service","PRIORITY":"6","SYSLOG_IDENTIFIER":"systemd","_PID":"1","MESSAGE":"Starting \u001b[1mDemo\u001b[0m"}` + "\n" +
@@ -142,9 +142,9 @@ func TestForms(t *testing.T) {
 func TestLinear(t *testing.T) {
 	const n = 1 << 20
 	for name, data := range map[string]string{
-		"continuations": "Oct 08 06:07:35 box demo[9]: x\n" + strings.Repeat(strings.Repeat(" ", 29)+"y\n", n/31),
-		"brackets":      "Oct 08 06:07:35 box demo[9]: x\n" + strings.Repeat("[", n),
-		"idents":        "Oct 08 06:07:35 box " + strings.Repeat("a", n),
+		"continuations": "Mar 06 07:08:35 box demo[9]: x\n" + strings.Repeat(strings.Repeat(" ", 29)+"y\n", n/31),
+		"brackets":      "Mar 06 07:08:35 box demo[9]: x\n" + strings.Repeat("[", n),
+		"idents":        "Mar 06 07:08:35 box " + strings.Repeat("a", n),
 		"objects":       `{"MESSAGE":"` + "\n" + strings.Repeat("{\n", n/2),
 		"arrays":        `{"MESSAGE":` + strings.Repeat("[", n),
 		"numbers":       `{"MESSAGE":[` + strings.Repeat("1,", n/2) + "1]}",

@@ -122,7 +122,7 @@ func (r *jsonReader) fields(rec *record, start, end int) error {
 		if err := d.Decode(&raw); err != nil {
 			return err
 		}
-		if !wanted(name) {
+		if _, ok := wanted([]byte(name)); !ok {
 			continue
 		}
 		value, whole := bytesOf(raw)

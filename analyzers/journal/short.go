@@ -18,6 +18,7 @@ const (
 	formMonotonic = "short-monotonic"
 	formJSON      = "json"
 	formExport    = "export"
+	formNative    = "native"
 )
 
 // ParseShort reads one line of a short form, such as

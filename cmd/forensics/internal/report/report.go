@@ -170,9 +170,7 @@ func (a *Artifact) unread() string {
 		return "repeats a part of another artifact"
 	case bundle.Empty:
 		return "holds no bytes"
-	case bundle.Unknown:
-		return "text of no kind that is known"
-	case bundle.Binary, bundle.ISO, bundle.NativeJ:
+	case bundle.Binary:
 		return "not read by any analyzer"
 	}
 	if a.SHA256 == "" {

@@ -1,0 +1,302 @@
+package iso
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"sort"
+	"strings"
+	"unicode/utf16"
+
+	"github.com/kdomanski/iso9660"
+)
+
+// sector is the logical sector of ECMA-119; images use blocks of that size.
+const sector = 2048
+
+// Where the volume descriptors stand (ECMA-119, 6.2.1), and how many are
+// looked at: an image has three or four.
+const (
+	firstDescriptor = 16
+	maxDescriptors  = 32
+)
+
+// Image is an ISO 9660 image as a tree.
+type Image struct {
+	Label  string // volume identifier of the primary descriptor
+	Volume int64  // size that the primary descriptor gives
+	Size   int64  // size of the image itself
+	Files  []*File
+	Boot   []BootEntry
+	// Problems are what could not be read; the tree lacks it.
+	Problems []string
+	Partial  bool // a directory could not be read: the tree lacks entries
+
+	r       io.ReaderAt
+	byPath  map[string]*File
+	folded  map[string]*File // by lower-case path
+	catalog int64            // sector of the boot catalogue, 0 for none
+	bootAt  int64            // byte of the boot record's identifier
+	primary iso9660.DirectoryEntry
+	joliet  *iso9660.DirectoryEntry
+}
+
+// File is a file, directory or link of the tree.
+type File struct {
+	Path    string // from the root, "/" first
+	Mode    fs.FileMode
+	Size    int64
+	Link    string // target of a symbolic link
+	Extents []Extent
+}
+
+// Extent is a run of bytes of the image.
+type Extent struct{ Start, Length int64 }
+
+// BootEntry is a bootable entry of the El Torito catalogue.
+type BootEntry struct {
+	Platform byte // 0: 80x86, 0xEF: EFI
+	Start    int64
+	Sectors  int // of 512 bytes that the firmware loads
+}
+
+var errNoISO = errors.New("no ISO 9660 volume descriptor")
+
+// Open reads the descriptors, the boot catalogue and the tree of an image of
+// the given size. It fails when there is no tree at all; anything less is a
+// problem of the image returned.
+func Open(r io.ReaderAt, size int64) (*Image, error) {
+	m := &Image{r: r, Size: size, byPath: map[string]*File{}, folded: map[string]*File{}}
+	if err := m.descriptors(); err != nil {
+		return nil, err
+	}
+	w := &walk{Image: m, dirs: map[int64]bool{}, budget: min(size, maxDirBytes)}
+	w.tree()
+	sort.Slice(m.Files, func(i, j int) bool { return m.Files[i].Path < m.Files[j].Path })
+	for _, f := range m.Files {
+		if low := strings.ToLower(f.Path); m.folded[low] == nil {
+			m.folded[low] = f
+		}
+	}
+	if m.catalog > 0 {
+		m.elTorito()
+	}
+	if cut := m.Volume - size; cut > 0 {
+		m.problem("truncated: the volume has %d bytes, the image ends %d before", m.Volume, cut)
+	}
+	return m, nil
+}
+
+// maxProblems bounds what is said about one image.
+const maxProblems = 20
+
+func (m *Image) problem(format string, args ...any) {
+	if len(m.Problems) < maxProblems {
+		m.Problems = append(m.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// read fills buf from the byte at.
+func (m *Image) read(buf []byte, at int64) error {
+	if at < 0 || at > m.Size || int64(len(buf)) > m.Size-at {
+		return fmt.Errorf("byte %d: beyond the end of the image", at)
+	}
+	if n, err := m.r.ReadAt(buf, at); n < len(buf) {
+		return fmt.Errorf("byte %d: %w", at, err)
+	}
+	return nil
+}
+
+// descriptors reads the volume descriptors.
+func (m *Image) descriptors() error {
+	found := false
+	for i := int64(firstDescriptor); i < firstDescriptor+maxDescriptors; i++ {
+		d := make([]byte, sector)
+		if err := m.read(d, i*sector); err != nil || string(d[1:6]) != "CD001" {
+			break
+		}
+		switch d[0] {
+		case 0:
+			m.bootRecord(d, i*sector)
+		case 1:
+			if root, err := record(d[156:190]); err == nil && !found {
+				found, m.primary = true, root
+				m.Label = strings.TrimRight(string(d[40:72]), " \x00")
+				m.Volume = int64(binary.LittleEndian.Uint32(d[80:])) * sector
+			}
+		case 2:
+			if esc := string(d[88:91]); esc == "%/@" || esc == "%/C" || esc == "%/E" { // Joliet, levels 1 to 3
+				if root, err := record(d[156:190]); err == nil {
+					m.joliet = &root
+				}
+			}
+		case 255:
+			i = firstDescriptor + maxDescriptors
+		}
+	}
+	if !found {
+		return errNoISO
+	}
+	return nil
+}
+
+// elToritoID is what the boot system identifier says (El Torito 1.0, figure 7).
+const elToritoID = "EL TORITO SPECIFICATION"
+
+func (m *Image) bootRecord(d []byte, at int64) {
+	var b iso9660.BootVolumeDescriptorBody
+	if b.UnmarshalBinary(d) != nil || !strings.HasPrefix(b.BootSystemIdentifier, elToritoID) {
+		return
+	}
+	m.catalog = int64(binary.LittleEndian.Uint32(b.BootSystemUse[:]))
+	m.bootAt = at + 7
+}
+
+// elTorito reads the boot catalogue: a validation entry, the default entry,
+// then sections with a header each.
+func (m *Image) elTorito() {
+	c := make([]byte, sector)
+	if err := m.read(c, m.catalog*sector); err != nil {
+		m.problem("boot catalogue: %v", err)
+		return
+	}
+	if c[0] != 1 || c[30] != 0x55 || c[31] != 0xAA {
+		m.problem("boot catalogue at byte %d: no validation entry", m.catalog*sector)
+		return
+	}
+	platform := c[1]
+	m.bootEntry(c[32:64], platform)
+	for at := 64; at+32 <= len(c); {
+		head := c[at : at+32]
+		if head[0] != 0x90 && head[0] != 0x91 {
+			return
+		}
+		n := int(binary.LittleEndian.Uint16(head[2:]))
+		at += 32
+		for ; n > 0 && at+32 <= len(c); at += 32 {
+			if c[at] == 0x44 { // extension of the entry before
+				continue
+			}
+			m.bootEntry(c[at:at+32], head[1])
+			n--
+		}
+		if head[0] == 0x91 {
+			return
+		}
+	}
+}
+
+// maxBoot bounds the entries of a catalogue.
+const maxBoot = 16
+
+func (m *Image) bootEntry(e []byte, platform byte) {
+	if e[0] != 0x88 || len(m.Boot) >= maxBoot {
+		return // not bootable
+	}
+	m.Boot = append(m.Boot, BootEntry{
+		Platform: platform,
+		Sectors:  int(binary.LittleEndian.Uint16(e[6:])),
+		Start:    int64(binary.LittleEndian.Uint32(e[8:])) * sector,
+	})
+}
+
+// Lookup returns the file at p, nil when there is none. Boot loaders differ in
+// whether case matters; an exact match goes first.
+func (m *Image) Lookup(p string) *File {
+	p = path.Clean("/" + p)
+	if f := m.byPath[p]; f != nil {
+		return f
+	}
+	return m.folded[strings.ToLower(p)]
+}
+
+// maxLinks bounds how many symbolic links one look-up follows.
+const maxLinks = 16
+
+// Resolve is Lookup that follows symbolic links at the end of the path.
+func (m *Image) Resolve(p string) *File {
+	for range maxLinks {
+		f := m.Lookup(p)
+		if f == nil || f.Mode&fs.ModeSymlink == 0 {
+			return f
+		}
+		if strings.HasPrefix(f.Link, "/") {
+			p = f.Link
+		} else {
+			p = path.Join(path.Dir(f.Path), f.Link)
+		}
+	}
+	return nil
+}
+
+// Whole reports whether all bytes of f are in the image.
+func (m *Image) Whole(f *File) bool {
+	for _, e := range f.Extents {
+		if e.Length == 0 {
+			continue
+		}
+		if e.Start < 0 || e.Length < 0 || e.Start > m.Size || e.Length > m.Size-e.Start {
+			return false
+		}
+	}
+	return true
+}
+
+// ReadFile returns the bytes of f; it fails when there are more than limit.
+func (m *Image) ReadFile(f *File, limit int64) ([]byte, error) {
+	if f.Size > limit {
+		return nil, fmt.Errorf("%s: %d bytes: larger than the %d that are read", f.Path, f.Size, limit)
+	}
+	if !f.Mode.IsRegular() {
+		return nil, fmt.Errorf("%s: no regular file", f.Path)
+	}
+	if !m.Whole(f) {
+		return nil, fmt.Errorf("%s: beyond the end of the image", f.Path)
+	}
+	data := make([]byte, 0, f.Size)
+	for _, e := range f.Extents {
+		part := make([]byte, e.Length)
+		if err := m.read(part, e.Start); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
+		}
+		data = append(data, part...)
+	}
+	return data, nil
+}
+
+// record decodes one directory record. The library insists that both byte
+// orders and the date be right; a reader can do without, so they are made so.
+func record(b []byte) (iso9660.DirectoryEntry, error) {
+	var de iso9660.DirectoryEntry
+	if len(b) < 34 || int(b[0]) > len(b) || b[0] < 34 || 33+int(b[32]) > int(b[0]) {
+		return de, errors.New("a directory record is damaged")
+	}
+	c := bytes.Clone(b[:b[0]])
+	if int(c[32])%2 == 0 && 34+int(c[32]) > len(c) { // no room for the padding byte
+		c = append(c, 0)
+		c[0]++
+		if c[0] == 0 {
+			return de, errors.New("a directory record is damaged")
+		}
+	}
+	for _, at := range []int{2, 10} {
+		binary.BigEndian.PutUint32(c[at+4:], binary.LittleEndian.Uint32(c[at:]))
+	}
+	copy(c[18:25], []byte{70, 1, 1, 0, 0, 0, 0})
+	binary.BigEndian.PutUint16(c[30:], binary.LittleEndian.Uint16(c[28:]))
+	err := de.UnmarshalBinary(c)
+	return de, err
+}
+
+// ucs2 decodes a Joliet name.
+func ucs2(s string) string {
+	u := make([]uint16, 0, len(s)/2)
+	for i := 0; i+1 < len(s); i += 2 {
+		u = append(u, uint16(s[i])<<8|uint16(s[i+1]))
+	}
+	return string(utf16.Decode(u))
+}

@@ -1,0 +1,377 @@
+package iso
+
+import (
+	"encoding/binary"
+	"io/fs"
+	"strings"
+
+	"github.com/kdomanski/iso9660"
+)
+
+// Bounds on a tree. Directories of a sound image do not overlap, so that all
+// together are never larger than the image.
+const (
+	maxEntries  = 1 << 18
+	maxDepth    = 128
+	maxPath     = 4096
+	maxDirBytes = 64 << 20
+	maxNames    = 32 << 20 // paths of all entries together
+	maxCEBytes  = 64 << 20 // continuation areas of all records together
+	maxCEs      = 32       // of one record
+)
+
+// Flags of a directory record (ECMA-119, 9.1.6).
+const (
+	flagDir       = 1 << 1
+	flagMultiPart = 1 << 7
+)
+
+// walk reads the tree once, breadth first.
+type walk struct {
+	*Image
+	rock   bool
+	skip   int // bytes of each system use area that are not SUSP's (SP)
+	unicod bool
+	dirs   map[int64]bool // extents of directories that were read
+	names  int            // bytes of the paths so far
+	budget int64          // directory bytes left
+	ce     int64          // continuation bytes used
+	queue  []dirAt
+}
+
+// dirAt is a directory to be read.
+type dirAt struct {
+	path  string
+	at    Extent
+	depth int
+}
+
+// tree reads the best of the trees: Rock Ridge, Joliet, plain names.
+func (w *walk) tree() {
+	root := w.primary
+	w.rock = w.usesRockRidge(extent(&root))
+	if !w.rock && w.joliet != nil {
+		root, w.unicod = *w.joliet, true
+	}
+	w.push("", extent(&root), 0)
+	for len(w.queue) > 0 && len(w.Files) < maxEntries {
+		d := w.queue[0]
+		w.queue = w.queue[1:]
+		w.dir(d)
+	}
+	if len(w.Files) >= maxEntries {
+		w.lost("more than %d entries: the rest is not read", maxEntries)
+	}
+}
+
+func extent(de *iso9660.DirectoryEntry) Extent {
+	at := int64(uint32(de.ExtentLocation)) + int64(de.ExtendedAtributeRecordLength)
+	return Extent{at * sector, int64(de.ExtentLength)}
+}
+
+// lost is a problem that leaves entries out of the tree.
+func (w *walk) lost(format string, args ...any) {
+	w.Partial = true
+	w.problem(format, args...)
+}
+
+// push takes up a directory, once each: one that holds itself, or that hangs in
+// two places, is read where it is met first.
+func (w *walk) push(p string, at Extent, depth int) {
+	switch {
+	case w.dirs[at.Start]:
+		w.problem("%s/: the directory was met before: not read again", p)
+	case depth > maxDepth || len(p) > maxPath:
+		w.lost("%s/: too deep: not read", p[:min(len(p), 80)])
+	case at.Length > w.budget:
+		w.lost("%s/: a directory of %d bytes is beyond what is read", p, at.Length)
+	default:
+		w.dirs[at.Start] = true
+		w.budget -= at.Length
+		w.queue = append(w.queue, dirAt{p, at, depth})
+	}
+}
+
+// usesRockRidge looks for SUSP's mark in the root's first record. The name of
+// the extension is not asked for: RRIP_1991A and IEEE_1282 differ in nothing
+// that is read here.
+func (w *walk) usesRockRidge(root Extent) bool {
+	b := make([]byte, sector)
+	if w.read(b, root.Start) != nil {
+		return false
+	}
+	de, err := record(b)
+	if err != nil || len(de.SystemUse) < 7 {
+		return false
+	}
+	sp, err := iso9660.SPRecordDecode(iso9660.SystemUseEntry(de.SystemUse))
+	if err != nil {
+		return false
+	}
+	w.skip = int(sp.BytesSkipped)
+	return true
+}
+
+// dir reads the records of one directory, sector by sector: no record crosses
+// one. Multi-extent files are consecutive records of one name.
+func (w *walk) dir(d dirAt) {
+	var open *File // all but its last extent are read
+	b := make([]byte, sector)
+	for off := int64(0); off < d.at.Length; off += sector {
+		if err := w.read(b, d.at.Start+off); err != nil {
+			w.lost("%s/: %v", d.path, err)
+			return
+		}
+		for at := 0; at < sector && b[at] != 0; at += int(b[at]) {
+			de, err := record(b[at:])
+			if err != nil {
+				w.lost("%s/: byte %d: %v", d.path, d.at.Start+off+int64(at), err)
+				break
+			}
+			open = w.entry(d, &de, open)
+			if len(w.Files) >= maxEntries {
+				return
+			}
+		}
+	}
+}
+
+// entry takes up one record, and returns the file that the next one continues.
+func (w *walk) entry(d dirAt, de *iso9660.DirectoryEntry, open *File) *File {
+	if de.Identifier == "\x00" || de.Identifier == "\x01" {
+		return nil // the directory itself and its parent
+	}
+	if open != nil {
+		e := extent(de)
+		open.Extents = append(open.Extents, e)
+		open.Size += e.Length
+		return next(open, de)
+	}
+	rr := w.rockRidge(de)
+	if rr.relocated {
+		return nil // it hangs where its CL record stands
+	}
+	f := &File{Path: d.path + "/" + w.name(de, &rr), Link: rr.link, Extents: []Extent{extent(de)}}
+	if !w.fits(f, &d) {
+		return nil
+	}
+	f.Mode = mode(de, &rr)
+	if f.Mode.IsRegular() {
+		f.Size = f.Extents[0].Length
+	}
+	w.Files = append(w.Files, f)
+	switch {
+	case rr.child > 0:
+		w.relocated(f, rr.child, d.depth)
+	case f.Mode.IsDir():
+		w.push(f.Path, f.Extents[0], d.depth+1)
+	case f.Mode.IsRegular():
+		return next(f, de)
+	}
+	return nil
+}
+
+// fits reports whether f may stand in the tree.
+func (w *walk) fits(f *File, d *dirAt) bool {
+	base := f.Path[len(d.path)+1:]
+	if base == "" || base == "." || base == ".." || strings.ContainsAny(base, "/\x00") || len(f.Path) > maxPath {
+		w.problem("%s/: a name that no file can have", d.path)
+		return false
+	}
+	if w.byPath[f.Path] != nil {
+		w.problem("%s: stands there twice", f.Path)
+		return false
+	}
+	if w.names += len(f.Path); w.names > maxNames {
+		w.lost("%s/: names of more than %d bytes: the rest is not read", d.path, maxNames)
+		return false
+	}
+	w.byPath[f.Path] = f
+	return true
+}
+
+func next(f *File, de *iso9660.DirectoryEntry) *File {
+	if de.FileFlags&flagMultiPart != 0 && len(f.Extents) < maxEntries {
+		return f
+	}
+	return nil
+}
+
+// relocated takes up a directory that stands elsewhere because ECMA-119 allows
+// eight levels only.
+func (w *walk) relocated(f *File, child int64, depth int) {
+	b := make([]byte, sector)
+	err := w.read(b, child*sector)
+	if err == nil {
+		var self iso9660.DirectoryEntry
+		if self, err = record(b); err == nil {
+			f.Mode = f.Mode.Perm() | fs.ModeDir
+			f.Extents = []Extent{{child * sector, int64(self.ExtentLength)}}
+			f.Size = 0
+			w.push(f.Path, f.Extents[0], depth+1)
+			return
+		}
+	}
+	w.lost("%s/: relocated: %v", f.Path, err)
+}
+
+func (w *walk) name(de *iso9660.DirectoryEntry, rr *rockRidge) string {
+	switch {
+	case rr.name != "":
+		return rr.name
+	case w.unicod:
+		return version(ucs2(de.Identifier))
+	}
+	return version(de.Identifier)
+}
+
+// version drops what ECMA-119 puts behind a name: ";1", and the dot of a file
+// without extension.
+func version(s string) string {
+	s, _, _ = strings.Cut(s, ";")
+	if len(s) > 1 {
+		s = strings.TrimSuffix(s, ".")
+	}
+	return s
+}
+
+func mode(de *iso9660.DirectoryEntry, rr *rockRidge) fs.FileMode {
+	switch {
+	case rr.hasMode:
+		return rr.mode
+	case de.FileFlags&flagDir != 0:
+		return fs.ModeDir | 0o555
+	}
+	return 0o444
+}
+
+// rockRidge is what the system use area of one record says.
+type rockRidge struct {
+	name      string
+	mode      fs.FileMode
+	hasMode   bool
+	link      string
+	child     int64 // sector of a relocated directory
+	relocated bool
+
+	slash bool // the link's last component is complete
+}
+
+// rockRidge reads the entries of a record, its continuation areas too.
+func (w *walk) rockRidge(de *iso9660.DirectoryEntry) rockRidge {
+	var rr rockRidge
+	if !w.rock || len(de.SystemUse) <= w.skip {
+		return rr
+	}
+	area := de.SystemUse[w.skip:]
+	for range maxCEs {
+		var more []byte
+		for len(area) >= 4 {
+			n := iso9660.SystemUseEntry(area).Length()
+			if n < 4 || n > len(area) {
+				break
+			}
+			e := iso9660.SystemUseEntry(area[:n])
+			area = area[n:]
+			if e.Type() == "ST" {
+				break
+			}
+			if e.Type() == "CE" && n >= 28 {
+				more = w.continuation(e.Data())
+				continue
+			}
+			rr.take(e)
+		}
+		if area = more; area == nil {
+			break
+		}
+	}
+	return rr
+}
+
+// continuation returns the area that a CE entry names.
+func (w *walk) continuation(d []byte) []byte {
+	at := int64(binary.LittleEndian.Uint32(d))*sector + int64(binary.LittleEndian.Uint32(d[8:]))
+	n := int64(binary.LittleEndian.Uint32(d[16:]))
+	if n == 0 || n > sector*4 || w.ce > maxCEBytes {
+		return nil
+	}
+	w.ce += max(n, 256) // small ones cost a read too
+	b := make([]byte, n)
+	if err := w.read(b, at); err != nil {
+		w.lost("continuation area: %v", err)
+		return nil
+	}
+	return b
+}
+
+// take reads one entry of the Rock Ridge Interchange Protocol.
+func (rr *rockRidge) take(e iso9660.SystemUseEntry) {
+	d := e.Data()
+	switch e.Type() {
+	case "NM":
+		// Flags 2 and 4 stand for "." and "..", which no record needs.
+		if len(d) > 1 && d[0]&6 == 0 && len(rr.name) < maxPath {
+			rr.name += string(d[1:])
+		}
+	case "PX":
+		if len(d) >= 8 && !rr.hasMode {
+			rr.hasMode, rr.mode = true, unixMode(binary.LittleEndian.Uint32(d))
+		}
+	case "SL":
+		if len(d) > 1 {
+			rr.target(d[1:])
+		}
+	case "CL":
+		if len(d) >= 8 {
+			rr.child = int64(binary.LittleEndian.Uint32(d))
+		}
+	case "RE":
+		rr.relocated = true
+	}
+}
+
+// target appends the components of a symbolic link; one may go on in the next.
+func (rr *rockRidge) target(d []byte) {
+	for len(d) >= 2 && int(d[1])+2 <= len(d) && len(rr.link) < maxPath {
+		flags, text := d[0], string(d[2:2+int(d[1])])
+		d = d[2+int(d[1]):]
+		if rr.slash {
+			rr.link += "/"
+		}
+		rr.slash = flags&1 == 0
+		switch {
+		case flags&2 != 0:
+			text = "."
+		case flags&4 != 0:
+			text = ".."
+		case flags&8 != 0:
+			text, rr.slash = "/", false
+		}
+		rr.link += text
+	}
+}
+
+func unixMode(m uint32) fs.FileMode {
+	perm := fs.FileMode(m & 0o777)
+	for bit, f := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if m&bit != 0 {
+			perm |= f
+		}
+	}
+	switch m & 0o170000 {
+	case 0o040000:
+		return perm | fs.ModeDir
+	case 0o120000:
+		return perm | fs.ModeSymlink
+	case 0o020000:
+		return perm | fs.ModeDevice | fs.ModeCharDevice
+	case 0o060000:
+		return perm | fs.ModeDevice
+	case 0o010000:
+		return perm | fs.ModeNamedPipe
+	case 0o140000:
+		return perm | fs.ModeSocket
+	}
+	return perm
+}
