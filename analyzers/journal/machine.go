@@ -51,6 +51,17 @@ func readNative(p *analyzers.Pass) []*Log {
 		m.tell(p)
 		logs = append(logs, m.log)
 	}
+	// A second machine id in the same boot is the guest's own, from before its
+	// /etc was there. In another boot it is another machine's, say the host's,
+	// and what that one says must not count for the guest.
+	for _, l := range logs[min(1, len(logs)):] {
+		if !slices.ContainsFunc(boots(l.Entries), func(b string) bool { return slices.Contains(boots(logs[0].Entries), b) }) {
+			for _, l := range logs {
+				p.Problem(l.Path, fmt.Sprintf("native journals of %d machines: which is the guest's is not shown, so none counts; analyze the guest's alone", len(logs)))
+			}
+			return nil
+		}
+	}
 	return logs
 }
 

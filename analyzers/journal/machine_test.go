@@ -68,7 +68,14 @@ var natives = []struct {
 	{name: "two machines", files: map[string]written{
 		"guest.journal": {v: 4, es: []nativetest.Entry{said(1, 10, 0xb, "guest")}},
 		"host.journal":  {v: 4, machine: 9, es: []nativetest.Entry{said(1, 10, 0xc, "host")}},
-	}, want: "guest.journal native [0b]\nguest.journal [0]  -1 \"guest\"\nhost.journal native [0c]\nhost.journal [0]  -1 \"host\"\n"},
+	}, problems: []string{
+		"guest.journal: native journals of 2 machines: which is the guest's is not shown",
+		"host.journal: native journals of 2 machines: which is the guest's is not shown",
+	}},
+	{name: "two machine ids in one boot", files: map[string]written{
+		"a.journal": {v: 4, es: []nativetest.Entry{said(1, 10, 0xb, "before /etc")}},
+		"b.journal": {v: 4, machine: 9, es: []nativetest.Entry{said(2, 20, 0xb, "after")}},
+	}, want: "a.journal native [0b]\na.journal [0]  -1 \"before /etc\"\nb.journal native [0b]\nb.journal [0]  -1 \"after\"\n"},
 	{name: "damaged and refused", files: map[string]written{
 		"a.journal": {v: 5, es: []nativetest.Entry{said(1, 10, 0xb, "one"), said(2, 20, 0xb, "two")}, do: func(b []byte) []byte { return b[:len(b)-8] }},
 		"b.journal": {v: 4, es: []nativetest.Entry{said(1, 10, 0xb, "one")}, do: func(b []byte) []byte { b[12] |= 0x20; return b }},

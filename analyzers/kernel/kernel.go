@@ -121,9 +121,12 @@ func run(p *analyzers.Pass) (any, error) {
 	return logs, nil
 }
 
-// order puts what the two readers found into the artifact's order.
+// order puts what the two readers found into the artifact's order. Native files
+// come in order from one reader, merged: their offsets do not compare.
 func (l *Log) order() {
-	sort.SliceStable(l.told, func(i, j int) bool { return l.told[i].Evidence.Start < l.told[j].Evidence.Start })
+	if l.Kind != bundle.NativeJ {
+		sort.SliceStable(l.told, func(i, j int) bool { return l.told[i].Evidence.Start < l.told[j].Evidence.Start })
+	}
 	for i := range l.told {
 		if l.told[i].by == ring {
 			l.Messages = append(l.Messages, l.told[i].Message)

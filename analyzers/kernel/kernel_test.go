@@ -2,12 +2,14 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"forensics/analyzers"
 	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/bundle"
+	"forensics/analyzers/journal/native/nativetest"
 )
 
 func TestFacts(t *testing.T) { analyzertest.Run(t, Analyzer) }
@@ -169,6 +171,40 @@ func TestArgs(t *testing.T) {
 		if got := strings.Join(args(line), "|"); got != want {
 			t.Errorf("%q: got %q, want %q", line, got, want)
 		}
+	}
+}
+
+// TestMerged: what several native files hold stays in the order of the entries,
+// whatever offsets they stand at.
+func TestMerged(t *testing.T) {
+	entry := func(seq uint64, message string) nativetest.Entry {
+		return nativetest.Entry{Seqnum: seq, Realtime: 1741244915000000 + seq, Monotonic: seq * 1e6, Boot: 1,
+			Fields: []string{"MESSAGE=" + message, "SYSLOG_IDENTIFIER=kernel", "_TRANSPORT=kernel"}}
+	}
+	run := &bundle.Run{}
+	for path, es := range map[string][]nativetest.Entry{
+		"system@1.journal": {entry(1, "one"), entry(2, "two"), entry(3, "three")},
+		"system.journal":   {entry(4, "four"), entry(5, "five")},
+	} {
+		b, err := nativetest.Write(nativetest.Variants()[4], es)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Artifacts = append(run.Artifacts, bundle.NewArtifact(path, bundle.NativeJ, b))
+	}
+	slices.SortFunc(run.Artifacts, func(a, b *bundle.Artifact) int { return strings.Compare(a.Path, b.Path) })
+	var got []string
+	probe := &analyzers.Analyzer{Name: "probe", Doc: "Looks.", Requires: []*analyzers.Analyzer{Analyzer}, Run: func(p *analyzers.Pass) (any, error) {
+		for _, l := range From(p) {
+			for _, m := range l.Messages {
+				got = append(got, m.Text)
+			}
+		}
+		return nil, nil
+	}}
+	analyzers.Analyze(run, []*analyzers.Analyzer{probe}, nil)
+	if g := strings.Join(got, " "); g != "one two three four five" {
+		t.Errorf("got %s", g)
 	}
 }
 
