@@ -126,11 +126,14 @@ type Facts struct {
 	types map[string]*FactType
 	by    map[string][]*Fact // name + "\x00" + subject
 	all   []*Fact
+	// merged are the paths of native journal files: one reader puts the entries
+	// of them all in order, so they count as one artifact in Last.
+	merged map[string]bool
 }
 
 // NewFacts returns an empty set that knows the given types.
 func NewFacts(types []FactType) *Facts {
-	fs := &Facts{types: map[string]*FactType{}, by: map[string][]*Fact{}}
+	fs := &Facts{types: map[string]*FactType{}, by: map[string][]*Fact{}, merged: map[string]bool{}}
 	for i := range types {
 		fs.types[types[i].Name] = &types[i]
 	}
@@ -171,10 +174,14 @@ func (fs *Facts) Last(name, subject string) (last []*Fact, conflict bool) {
 	at := map[string]int{}
 	for _, f := range fs.Of(name, subject) {
 		a := f.Artifact()
+		merged := fs.merged[a]
+		if merged {
+			a = ""
+		}
 		if i, ok := at[a]; !ok {
 			at[a] = len(last)
 			last = append(last, f)
-		} else if after(f, last[i]) {
+		} else if merged || after(f, last[i]) {
 			last[i] = f
 		}
 	}
@@ -199,6 +206,9 @@ func after(f, g *Fact) bool { return f.Evidence[0].Start >= g.Evidence[0].Start 
 // first, and returns the facts they state. Problems go to run.Problems.
 func Analyze(run *bundle.Run, list []*Analyzer, params Params) *Facts {
 	facts := NewFacts(Types(list))
+	for _, a := range run.Of(bundle.NativeJ) {
+		facts.merged[a.Path] = true
+	}
 	results := map[*Analyzer]any{}
 	failed := map[*Analyzer]string{}
 	problem := func(p, text string) {
