@@ -14,6 +14,9 @@
 // without wants says that nothing must be stated. Because txtar holds neither
 // carriage returns nor escapes, a file named NAME.esc stands for NAME with \e,
 // \r, \b, \a, \t, \x1b and \\ decoded; each line of it ends in one LF.
+//
+// Lines and Pairs hold an analyzer's patterns to lines that match and nearly do;
+// Seed and Sound are what fuzz targets share.
 package analyzertest
 
 import (

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"forensics/analyzers/analyzertest"
 	"regexp"
 	"testing"
 )
@@ -14,12 +15,7 @@ func TestPatterns(t *testing.T) {
 	for _, k := range kinds {
 		res[k.name] = k.re
 	}
-	tried := map[string][2]bool{}
-	for _, c := range []struct {
-		re    string
-		match bool
-		line  string
-	}{
+	analyzertest.Lines(t, res, []analyzertest.Line{
 		{"stamp", true, "[2026-01-05T10:00:00.000001+00:00] x"},
 		{"stamp", true, "2026-01-05 10:00:00,123 INFO x"},
 		{"stamp", true, "2026-01-05T10:00:00.832553Z x"},
@@ -107,18 +103,7 @@ func TestPatterns(t *testing.T) {
 		{"systemctl show", false, "After=all is done"},
 		{"journalctl", true, "Jan 05 10:00:00 nixos systemd[1]: Starting Pre-NixOS setup..."},
 		{"journalctl", false, "Jan 05 10:00:00 nixos pre-nixos[2]: Starting over"},
-	} {
-		if res[c.re].MatchString(c.line) != c.match {
-			t.Errorf("%s on %q: want %v", c.re, c.line, c.match)
-		}
-		was := tried[c.re]
-		tried[c.re] = [2]bool{was[0] || c.match, was[1] || !c.match}
-	}
-	for name := range res {
-		if tried[name] != [2]bool{true, true} {
-			t.Errorf("%s lacks a line that matches or one that nearly does", name)
-		}
-	}
+	})
 }
 
 // FuzzPyString: what Python's repr prints is decoded, anything else is not,

@@ -130,19 +130,6 @@ func FuzzProbes(f *testing.F) {
 	f.Add([]byte(record("host", "cat|/proc/meminfo", meminfo, 0)))
 	f.Add([]byte(record("guest", "sh|-c|echo $USER", "me\n", 0)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		run := &bundle.Run{Artifacts: []*bundle.Artifact{bundle.NewArtifact("x", bundle.Probe, data)}}
-		fs := analyzers.Analyze(run, []*analyzers.Analyzer{Analyzer}, nil)
-		for _, p := range run.Problems {
-			if strings.Contains(p.Text, "internal error:") {
-				t.Fatal(p.Text)
-			}
-		}
-		for _, fact := range fs.All() {
-			for _, e := range fact.Evidence {
-				if e.Start < 0 || e.End < e.Start || e.End > int64(len(data)) || e.Line < 1 {
-					t.Fatalf("%s: evidence %+v of %d bytes", fact.Name, e, len(data))
-				}
-			}
-		}
+		analyzertest.Sound(t, Analyzer, bundle.Probe, data)
 	})
 }

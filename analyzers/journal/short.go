@@ -27,7 +27,7 @@ const (
 //
 // It reports false for anything else. The monotonic form looks much like the
 // kernel's own lines on a console ("[    1.2] virtio_blk virtio2: …"), and those
-// with ISO dates like what other programs log ("2025-10-08T… Serial output: …"),
+// with ISO dates like what other programs log ("2026-03-04T… Serial output: …"),
 // so there a host must be named, and an identifier without PID be "kernel".
 func ParseShort(s string) (Entry, bool) {
 	e, _, ok := parseShort(s)
@@ -91,7 +91,7 @@ func short(s string) (int, string) {
 	return 15, formShort
 }
 
-// full reads "Wed 2025-10-08 06:07:35 UTC". Go would invent an offset for a
+// full reads "Wed 2026-03-04 06:07:35 UTC". Go would invent an offset for a
 // zone name that it does not know, so only UTC makes an absolute time.
 func (e *Entry) full(s string) (int, string) {
 	if len(s) < 24 || !isWeekday(s[:3]) || s[23] != ' ' {
@@ -117,7 +117,7 @@ func (e *Entry) full(s string) (int, string) {
 	return n, formFull
 }
 
-// iso reads "2025-10-08T06:07:35+0000", newer "+00:00", both also with
+// iso reads "2026-03-04T06:07:35+0000", newer "+00:00", both also with
 // microseconds.
 func (e *Entry) iso(s string) (int, string) {
 	if len(s) < 24 || s[4] != '-' || s[10] != 'T' {

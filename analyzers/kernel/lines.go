@@ -89,7 +89,7 @@ func mayPrecede(prefix string) bool {
 }
 
 // dated reports whether s starts with an ISO date, as the lines of a log do:
-// "2025-10-08T06:07:35" or in brackets. The kernel and what runs on a console
+// "2026-03-04T06:07:35" or in brackets. The kernel and what runs on a console
 // write none.
 func dated(s string) bool {
 	s = strings.TrimPrefix(s, "[")

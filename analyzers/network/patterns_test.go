@@ -1,25 +1,19 @@
 package network
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
-	"golang.org/x/tools/txtar"
-
 	"forensics/analyzers"
+	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/bundle"
 )
 
 // Each expression with a line that matches and one that nearly does.
 func TestPatterns(t *testing.T) {
-	for _, c := range []struct {
-		re       interface{ MatchString(string) bool }
-		yes, not string
-	}{
+	analyzertest.Pairs(t, []analyzertest.Pair{
 		{userNetRe, "10.0.2.15/24", "10.0.25.1"},
 		{ipOneRe, "2: lan    inet 10.0.2.15/24 brd 10.0.2.255", "2: lan    inet6 fe80::1/64"},
 		{ipHeadRe, "2: lan: <BROADCAST,UP> mtu 1500", "2: lan    inet 10.0.2.15/24"},
@@ -43,14 +37,7 @@ func TestPatterns(t *testing.T) {
 		{addrRe, "10.0.2.15", "10.0.2.15/24"},
 		{vainRe, "pre_nixos.lan.no_lease", "pre_nixos.lan.lease"},
 		{activeRe, "configure_lan: detected active interface 'ens4'", "no active interface"},
-	} {
-		if !c.re.MatchString(c.yes) {
-			t.Errorf("%v does not match %q", c.re, c.yes)
-		}
-		if c.re.MatchString(c.not) {
-			t.Errorf("%v matches %q", c.re, c.not)
-		}
-	}
+	})
 }
 
 func TestAskedFor(t *testing.T) {
@@ -67,16 +54,7 @@ func TestAskedFor(t *testing.T) {
 // FuzzAnswers holds that any text is read without a failure of the analyzer,
 // twice with the same facts, and that no address is one the guest gave itself.
 func FuzzAnswers(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*.txtar")
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, file := range txtar.Parse(data).Files {
-			f.Add(string(file.Data))
-		}
-	}
+	analyzertest.Seed(f)
 	params := analyzers.Params{"interface": {"lan"}, "address-notice": {"LAN IPv4 address:"}}
 	f.Fuzz(func(t *testing.T, text string) {
 		said := func() (out []string) {

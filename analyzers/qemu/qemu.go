@@ -67,15 +67,9 @@ var Analyzer = &analyzers.Analyzer{
 	},
 }
 
-// From returns the launches that the analyzer found, in order.
-func From(p *analyzers.Pass) []*Launch {
-	l, _ := p.ResultOf[Analyzer].([]*Launch)
-	return l
-}
-
 type reader struct {
 	*hosttext.Teller
-	launches []*Launch
+	launches int
 	problem  func(path, text string)
 }
 
@@ -87,7 +81,7 @@ func run(p *analyzers.Pass) (any, error) {
 	for _, l := range hosttext.Logs(p, bundle.Serial, bundle.Harness, bundle.Capture) {
 		r.log(l)
 	}
-	return r.launches, nil
+	return nil, nil
 }
 
 // program matches the names of QEMU's programs: qemu-system-ARCH, Red Hat's
@@ -104,11 +98,11 @@ const maxLaunches = 64
 
 // launch records argv and states what it asks for.
 func (r *reader) launch(argv []string, whole []bundle.Evidence, arg func(i int) bundle.Evidence) {
-	if !isQEMU(argv) || len(r.launches) >= maxLaunches {
+	if !isQEMU(argv) || r.launches >= maxLaunches {
 		return
 	}
 	l := &Launch{Command: ParseArgv(argv), Evidence: whole[0], arg: arg}
-	r.launches = append(r.launches, l)
+	r.launches++
 	r.State("qemu.argv", "", Join(argv), whole...)
 	r.machine(l)
 	for _, d := range l.Drives {

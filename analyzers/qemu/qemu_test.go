@@ -219,19 +219,6 @@ func FuzzMetadata(f *testing.F) {
 		if metadata {
 			kind = bundle.Metadata
 		}
-		run := &bundle.Run{Artifacts: []*bundle.Artifact{bundle.NewArtifact("x", kind, data)}}
-		fs := analyzers.Analyze(run, []*analyzers.Analyzer{Analyzer}, nil)
-		for _, p := range run.Problems {
-			if strings.Contains(p.Text, "internal error:") {
-				t.Fatal(p.Text)
-			}
-		}
-		for _, fact := range fs.All() {
-			for _, e := range fact.Evidence {
-				if e.Start < 0 || e.End < e.Start || e.End > int64(len(data)) || e.Line < 1 {
-					t.Fatalf("%s: evidence %+v of %d bytes", fact.Name, e, len(data))
-				}
-			}
-		}
+		analyzertest.Sound(t, Analyzer, kind, data)
 	})
 }

@@ -1,6 +1,7 @@
 package serial
 
 import (
+	"forensics/analyzers/analyzertest"
 	"regexp"
 	"testing"
 )
@@ -10,12 +11,7 @@ func TestPatterns(t *testing.T) {
 	for _, m := range marks {
 		res[m.stage] = m.re
 	}
-	tried := map[string][2]bool{}
-	for _, c := range []struct {
-		re    string
-		match bool
-		line  string
-	}{
+	analyzertest.Lines(t, res, []analyzertest.Line{
 		{"firmware", true, "SeaBIOS (version 1.16.2-debian-1.16.2-1)"},
 		{"firmware", true, "Booting from DVD/CD..."},
 		{"firmware", true, `BdsDxe: loading Boot0001 "UEFI QEMU DVD-ROM"`},
@@ -69,16 +65,5 @@ func TestPatterns(t *testing.T) {
 		{"loaded", true, "Loading /boot/initrd...ok"},
 		{"loaded", true, "Loading initial ramdisk ..."},
 		{"loaded", false, "Loading /boot/bzImage... ok"},
-	} {
-		if res[c.re].MatchString(c.line) != c.match {
-			t.Errorf("%s on %q: want %v", c.re, c.line, c.match)
-		}
-		was := tried[c.re]
-		tried[c.re] = [2]bool{was[0] || c.match, was[1] || !c.match}
-	}
-	for name := range res {
-		if tried[name] != [2]bool{true, true} {
-			t.Errorf("%s lacks a line that matches or one that nearly does", name)
-		}
-	}
+	})
 }

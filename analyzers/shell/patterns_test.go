@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"testing"
 
+	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/commands"
 )
 
@@ -16,12 +17,7 @@ func TestPatterns(t *testing.T) {
 	for name, re := range answers {
 		res["answers."+name] = re
 	}
-	tried := map[string][2]bool{}
-	for _, c := range []struct {
-		re    string
-		match bool
-		line  string
-	}{
+	analyzertest.Lines(t, res, []analyzertest.Line{
 		{"rootPrompt", true, "[root@nixos:~]# "},
 		{"rootPrompt", true, "root@host:/tmp# "},
 		{"rootPrompt", false, "[nixos@nixos:~]$ "},
@@ -104,18 +100,7 @@ func TestPatterns(t *testing.T) {
 		{"answers.networkctl", false, "● pre-nixos.service - x"},
 		{"answers.disko", true, "Usage: /run/current-system/sw/bin/disko [options] disk-config.nix"},
 		{"answers.disko", false, "disko: command not found"},
-	} {
-		if res[c.re].MatchString(c.line) != c.match {
-			t.Errorf("%s on %q: want %v", c.re, c.line, c.match)
-		}
-		was := tried[c.re]
-		tried[c.re] = [2]bool{was[0] || c.match, was[1] || !c.match}
-	}
-	for name := range res {
-		if tried[name] != [2]bool{true, true} {
-			t.Errorf("%s lacks a line that matches or one that nearly does", name)
-		}
-	}
+	})
 }
 
 // TestQuestion: the markers of a test come in the order root, other.

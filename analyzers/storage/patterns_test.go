@@ -1,25 +1,19 @@
 package storage
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
-	"golang.org/x/tools/txtar"
-
 	"forensics/analyzers"
+	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/bundle"
 )
 
 // Each expression with a line that matches and one that nearly does.
 func TestPatterns(t *testing.T) {
-	for _, c := range []struct {
-		re       interface{ MatchString(string) bool }
-		yes, not string
-	}{
+	analyzertest.Pairs(t, []analyzertest.Pair{
 		{assignRe, "STATE=applied", "STATE=applied yesterday"},
 		{blkidRe, `/dev/vdb: UUID="x" TYPE="linux_raid_member"`, `blkid: error: /dev/vdb: No such file`},
 		{typeRe, `UUID="x" TYPE="vfat"`, `SEC_TYPE="msdos"`},
@@ -64,14 +58,7 @@ func TestPatterns(t *testing.T) {
 		{toolRe, "disko --mode format x", "disko-install x"},
 		{toolRe, "mdadm --create /dev/md0", "mdadm --examine /dev/vda"},
 		{looking, "sgdisk -p /dev/vda", "sgdisk --clear /dev/vda"},
-	} {
-		if !c.re.MatchString(c.yes) {
-			t.Errorf("%v does not match %q", c.re, c.yes)
-		}
-		if c.re.MatchString(c.not) {
-			t.Errorf("%v matches %q", c.re, c.not)
-		}
-	}
+	})
 }
 
 func TestMakesAndErases(t *testing.T) {
@@ -134,16 +121,7 @@ func TestLsblkWords(t *testing.T) {
 // FuzzAnswers holds that any text is read without a failure of the analyzer,
 // twice with the same facts, and that a listing's group is a name.
 func FuzzAnswers(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*.txtar")
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, file := range txtar.Parse(data).Files {
-			f.Add(string(file.Data))
-		}
-	}
+	analyzertest.Seed(f)
 	params := analyzers.Params{"unit": {"pre-nixos.service"}, "unit-description": {"Pre-NixOS setup"}, "vg": {"main"}, "lv": {"slash"}, "status-file": {"/run/s"}}
 	f.Fuzz(func(t *testing.T, text string) {
 		said := func() (out []string) {

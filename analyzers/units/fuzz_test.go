@@ -1,27 +1,15 @@
 package units
 
 import (
-	"os"
-	"path/filepath"
+	"forensics/analyzers/analyzertest"
 	"strings"
 	"testing"
-
-	"golang.org/x/tools/txtar"
 )
 
 // FuzzAnswers holds that any text, as a capture and as a journal, is read
 // without a failure of the analyzer, twice with the same facts.
 func FuzzAnswers(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*.txtar")
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, file := range txtar.Parse(data).Files {
-			f.Add(string(file.Data))
-		}
-	}
+	analyzertest.Seed(f)
 	for _, c := range reasons {
 		f.Add(failing(c.body, c.end))
 	}

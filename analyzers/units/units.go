@@ -160,7 +160,7 @@ var (
 	// also ○ ↻ ×.
 	// Deeper ones are further lines of TriggeredBy:.
 	headRe = regexp.MustCompile(`^ {0,4}[●○×↻*] (\w\S*\.(?:service|socket|target|mount|device|timer|path|slice|scope))(?: - (.+))?$`)
-	// "Active: activating (start) since Sun 2025-10-12 01:16:00 UTC; 39s ago"
+	// "Active: activating (start) since Wed 2026-03-04 01:16:00 UTC; 39s ago"
 	activeRe = regexp.MustCompile(`^\s*Active: (active|inactive|failed|activating|deactivating|reloading)\b(?: \(([^)]*)\))?(?: since (\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+); (.+) ago)?`)
 	// "Process: 755 ExecStart=… (code=exited, status=0/SUCCESS)"
 	processRe = regexp.MustCompile(`^\s*(?:Process: \d+ ExecStart=.*|Main PID: \d+ )\(code=(?:exited|killed|dumped), status=\S+\)`)

@@ -7,6 +7,7 @@ import (
 	"testing/fstest"
 
 	"forensics/analyzers"
+	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/bundle"
 )
 
@@ -240,10 +241,7 @@ func TestToolWords(t *testing.T) {
 
 // Each expression with a line that matches and one that nearly does.
 func TestPatterns(t *testing.T) {
-	for _, c := range []struct {
-		re       interface{ MatchString(string) bool }
-		yes, not string
-	}{
+	analyzertest.Pairs(t, []analyzertest.Pair{
 		{headRe, "● pre-nixos.service - Pre-NixOS setup", "             ● systemd-journald-audit.socket"},
 		{headRe, "× pre-nixos.service - Pre-NixOS provisioning", "● pre-nixos.service loaded failed failed Pre-NixOS provisioning"},
 		{activeRe, "     Active: inactive (dead) since Mon 2026-11-23 07:03:08 UTC; 4s ago", "     Active: maintenance"},
@@ -289,14 +287,7 @@ func TestPatterns(t *testing.T) {
 		{builtinRe, "FileNotFoundError", "SetupError"},
 		{unitFlagRe, "journalctl -xeu pre-nixos", "journalctl --user -b"},
 		{agoRe, "1min 4s", "just now"},
-	} {
-		if !c.re.MatchString(c.yes) {
-			t.Errorf("%v does not match %q", c.re, c.yes)
-		}
-		if c.re.MatchString(c.not) {
-			t.Errorf("%v matches %q", c.re, c.not)
-		}
-	}
+	})
 }
 
 func TestTopics(t *testing.T) {
