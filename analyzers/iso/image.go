@@ -10,6 +10,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"time"
 	"unicode/utf16"
 
 	"github.com/kdomanski/iso9660"
@@ -37,6 +38,7 @@ type Image struct {
 	Partial  bool // a directory could not be read: the tree lacks entries
 
 	r       io.ReaderAt
+	root    *File
 	byPath  map[string]*File
 	folded  map[string]*File // by lower-case path
 	catalog int64            // sector of the boot catalogue, 0 for none
@@ -49,9 +51,14 @@ type Image struct {
 type File struct {
 	Path    string // from the root, "/" first
 	Mode    fs.FileMode
-	Size    int64
+	Size    int64  // bytes, 0 for what is no regular file
 	Link    string // target of a symbolic link
+	UID     uint32 // of Rock Ridge, else 0
+	GID     uint32
+	ModTime time.Time // zero where the image has none
 	Extents []Extent
+
+	children []*File // of a directory, sorted by name
 }
 
 // Extent is a run of bytes of the image.
@@ -76,12 +83,7 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 	}
 	w := &walk{Image: m, dirs: map[int64]bool{}, budget: min(size, maxDirBytes)}
 	w.tree()
-	sort.Slice(m.Files, func(i, j int) bool { return m.Files[i].Path < m.Files[j].Path })
-	for _, f := range m.Files {
-		if low := strings.ToLower(f.Path); m.folded[low] == nil {
-			m.folded[low] = f
-		}
-	}
+	m.index()
 	if m.catalog > 0 {
 		m.elTorito()
 	}
@@ -89,6 +91,19 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 		m.problem("truncated: the volume has %d bytes, the image ends %d before", m.Volume, cut)
 	}
 	return m, nil
+}
+
+// index sorts the files and hangs each into its directory.
+func (m *Image) index() {
+	sort.Slice(m.Files, func(i, j int) bool { return m.Files[i].Path < m.Files[j].Path })
+	for _, f := range m.Files {
+		if low := strings.ToLower(f.Path); m.folded[low] == nil {
+			m.folded[low] = f
+		}
+		if d := m.exact(path.Dir(f.Path)); d != nil {
+			d.children = append(d.children, f)
+		}
+	}
 }
 
 // maxProblems bounds what is said about one image.
@@ -217,20 +232,65 @@ func (m *Image) Lookup(p string) *File {
 // maxLinks bounds how many symbolic links one look-up follows.
 const maxLinks = 16
 
-// Resolve is Lookup that follows symbolic links at the end of the path.
+// exact returns the file whose path is p and no other, "/" for the root.
+func (m *Image) exact(p string) *File {
+	if p == "/" {
+		return m.root
+	}
+	return m.byPath[p]
+}
+
+// Resolve is Lookup that follows symbolic links wherever they stand in the
+// path.
 func (m *Image) Resolve(p string) *File {
-	for range maxLinks {
-		f := m.Lookup(p)
-		if f == nil || f.Mode&fs.ModeSymlink == 0 {
-			return f
-		}
-		if strings.HasPrefix(f.Link, "/") {
-			p = f.Link
-		} else {
-			p = path.Join(path.Dir(f.Path), f.Link)
-		}
+	if f, err := m.follow(path.Clean("/"+p), m.Lookup, true); err == nil && f != m.root {
+		return f
 	}
 	return nil
+}
+
+var (
+	errNoDir = errors.New("not a directory")
+	errIsDir = errors.New("is a directory")
+	errLinks = errors.New("too many symbolic links")
+)
+
+// follow walks the elements of p with the given look-up; last says whether a
+// link at the end is followed too.
+func (m *Image) follow(p string, look func(string) *File, last bool) (*File, error) {
+	at, links := m.root, 0
+	for rest := p; ; {
+		var name string
+		if rest = strings.TrimLeft(rest, "/"); rest == "" {
+			return at, nil
+		}
+		name, rest, _ = strings.Cut(rest, "/")
+		switch {
+		case !at.Mode.IsDir():
+			return nil, errNoDir
+		case name == ".":
+			continue
+		case name == "..":
+			if at = m.exact(path.Dir(at.Path)); at == nil {
+				return nil, fs.ErrNotExist
+			}
+			continue
+		}
+		f := look(path.Join(at.Path, name))
+		if f == nil {
+			return nil, fs.ErrNotExist
+		}
+		if f.Mode&fs.ModeSymlink == 0 || rest == "" && !last {
+			at = f
+			continue
+		}
+		if links++; links > maxLinks {
+			return nil, errLinks
+		}
+		if rest = f.Link + "/" + rest; strings.HasPrefix(f.Link, "/") {
+			at = m.root
+		}
+	}
 }
 
 // Whole reports whether all bytes of f are in the image.
@@ -283,13 +343,34 @@ func record(b []byte) (iso9660.DirectoryEntry, error) {
 			return de, errors.New("a directory record is damaged")
 		}
 	}
-	for _, at := range []int{2, 10} {
-		binary.BigEndian.PutUint32(c[at+4:], binary.LittleEndian.Uint32(c[at:]))
+	for _, both := range []int{2, 10} {
+		binary.BigEndian.PutUint32(c[both+4:], binary.LittleEndian.Uint32(c[both:]))
 	}
+	at := recorded(c[18:25])
 	copy(c[18:25], []byte{70, 1, 1, 0, 0, 0, 0})
 	binary.BigEndian.PutUint16(c[30:], binary.LittleEndian.Uint16(c[28:]))
 	err := de.UnmarshalBinary(c)
+	de.RecordingDateTime = iso9660.RecordingTimestamp(at)
 	return de, err
+}
+
+// recorded is the date of a directory record (ECMA-119, 9.1.5), zero where it
+// is none. The library takes the zone, in quarters of an hour, for unsigned.
+func recorded(b []byte) time.Time {
+	return date(1900+int(b[0]), int(b[1]), int(b[2]), int(b[3]), int(b[4]), int(b[5]), 0, int8(b[6]))
+}
+
+// date is the time of a date whose zone is in quarters of an hour; zero where
+// there is no such date, so that 31 February is none.
+func date(year, month, day, hour, minute, second, hundredth int, zone int8) time.Time {
+	if month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 || zone < -48 || zone > 52 {
+		return time.Time{}
+	}
+	east := time.FixedZone("", int(zone)*15*60)
+	if t := time.Date(year, time.Month(month), day, hour, minute, second, hundredth*1e7, east); t.Day() == day {
+		return t.UTC()
+	}
+	return time.Time{}
 }
 
 // ucs2 decodes a Joliet name.

@@ -3,7 +3,9 @@ package iso
 import (
 	"encoding/binary"
 	"io/fs"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kdomanski/iso9660"
 )
@@ -53,6 +55,7 @@ func (w *walk) tree() {
 	if !w.rock && w.joliet != nil {
 		root, w.unicod = *w.joliet, true
 	}
+	w.root = w.rootFile(&root)
 	w.push("", extent(&root), 0)
 	for len(w.queue) > 0 && len(w.Files) < maxEntries {
 		d := w.queue[0]
@@ -62,6 +65,22 @@ func (w *walk) tree() {
 	if len(w.Files) >= maxEntries {
 		w.lost("more than %d entries: the rest is not read", maxEntries)
 	}
+}
+
+// rootFile is the root as a file: what Rock Ridge says of it stands in its own
+// first record.
+func (w *walk) rootFile(de *iso9660.DirectoryEntry) *File {
+	b := make([]byte, sector)
+	if w.read(b, extent(de).Start) == nil {
+		if self, err := record(b); err == nil {
+			de = &self
+		}
+	}
+	rr := w.rockRidge(de)
+	f := &File{Path: "/", Extents: []Extent{extent(de)}}
+	f.describe(de, &rr)
+	f.Mode = f.Mode&^fs.ModeType | fs.ModeDir
+	return f
 }
 
 func extent(de *iso9660.DirectoryEntry) Extent {
@@ -155,7 +174,7 @@ func (w *walk) entry(d dirAt, de *iso9660.DirectoryEntry, open *File) *File {
 	if !w.fits(f, &d) {
 		return nil
 	}
-	f.Mode = mode(de, &rr)
+	f.describe(de, &rr)
 	if f.Mode.IsRegular() {
 		f.Size = f.Extents[0].Length
 	}
@@ -235,6 +254,14 @@ func version(s string) string {
 	return s
 }
 
+// describe takes over mode, owner and time.
+func (f *File) describe(de *iso9660.DirectoryEntry, rr *rockRidge) {
+	f.Mode, f.UID, f.GID = mode(de, rr), rr.uid, rr.gid
+	if f.ModTime = rr.time; f.ModTime.IsZero() {
+		f.ModTime = time.Time(de.RecordingDateTime)
+	}
+}
+
 func mode(de *iso9660.DirectoryEntry, rr *rockRidge) fs.FileMode {
 	switch {
 	case rr.hasMode:
@@ -250,6 +277,8 @@ type rockRidge struct {
 	name      string
 	mode      fs.FileMode
 	hasMode   bool
+	uid, gid  uint32
+	time      time.Time // of modification
 	link      string
 	child     int64 // sector of a relocated directory
 	relocated bool
@@ -317,6 +346,13 @@ func (rr *rockRidge) take(e iso9660.SystemUseEntry) {
 	case "PX":
 		if len(d) >= 8 && !rr.hasMode {
 			rr.hasMode, rr.mode = true, unixMode(binary.LittleEndian.Uint32(d))
+			if len(d) >= 32 {
+				rr.uid, rr.gid = binary.LittleEndian.Uint32(d[16:]), binary.LittleEndian.Uint32(d[24:])
+			}
+		}
+	case "TF":
+		if t := modified(d); !t.IsZero() {
+			rr.time = t
 		}
 	case "SL":
 		if len(d) > 1 {
@@ -329,6 +365,46 @@ func (rr *rockRidge) take(e iso9660.SystemUseEntry) {
 	case "RE":
 		rr.relocated = true
 	}
+}
+
+// modified returns the time of modification in a TF entry: its flags say which
+// times follow, creation first, and whether in the long form (RRIP 1.12, 4.1.6).
+func modified(d []byte) time.Time {
+	if len(d) < 1 || d[0]&2 == 0 {
+		return time.Time{}
+	}
+	size, flags := 7, d[0]
+	if flags&0x80 != 0 {
+		size = 17
+	}
+	d = d[1:]
+	if flags&1 != 0 {
+		d = d[min(size, len(d)):]
+	}
+	switch {
+	case len(d) < size:
+		return time.Time{}
+	case size == 7:
+		return recorded(d)
+	}
+	return longDate(d)
+}
+
+// longDate is a date of 16 digits and a zone (ECMA-119, 8.4.26.1).
+func longDate(b []byte) time.Time {
+	var n [7]int
+	for i, at := range []int{0, 4, 6, 8, 10, 12, 14} {
+		end := at + 2
+		if i == 0 {
+			end = 4
+		}
+		v, err := strconv.ParseUint(string(b[at:end]), 10, 16)
+		if err != nil {
+			return time.Time{}
+		}
+		n[i] = int(v)
+	}
+	return date(n[0], n[1], n[2], n[3], n[4], n[5], n[6], int8(b[16]))
 }
 
 // target appends the components of a symbolic link; one may go on in the next.
