@@ -28,6 +28,7 @@ type analyzeFlags struct {
 	output  string
 	strict  bool
 	verbose bool
+	digest  bool
 }
 
 func newAnalyze() *cobra.Command {
@@ -55,6 +56,7 @@ condition that no other failed one explains, with the lines that show it.`,
 	f.StringVarP(&o.output, "output", "o", "", "write to `FILE`, as a whole or not at all, instead of standard output")
 	f.BoolVar(&o.strict, "strict", false, "count unknown conditions as failed in the exit status")
 	f.BoolVar(&o.verbose, "verbose", false, "show all evidence, what would decide unknowns, and the artifacts")
+	f.BoolVar(&o.digest, "digest", false, "give the SHA-256 of artifacts over 64 MiB too (images): reads all of them")
 	o.rules.register(c)
 	return c
 }
@@ -135,7 +137,7 @@ func (o *analyzeFlags) analyze(ctx context.Context, stderr io.Writer, cat *catal
 	progress := tty.NewProgress(stderr, tty.Of(stderr, os.Getenv))
 	defer progress.Done()
 	done := make(chan *report.Report, 1)
-	go func() { done <- cat.report(ctx, paths, progress) }()
+	go func() { done <- cat.report(ctx, paths, o.digest, progress) }()
 	select {
 	case r := <-done:
 		return r, nil
@@ -144,9 +146,9 @@ func (o *analyzeFlags) analyze(ctx context.Context, stderr io.Writer, cat *catal
 	}
 }
 
-func (cat *catalogue) report(ctx context.Context, paths []string, progress *tty.Progress) *report.Report {
+func (cat *catalogue) report(ctx context.Context, paths []string, digest bool, progress *tty.Progress) *report.Report {
 	found := find(paths)
-	runs := cat.judgeAll(ctx, found.runs, progress)
+	runs := cat.judgeAll(ctx, found.runs, digest, progress)
 	r := report.New(version())
 	r.Trouble, r.Problems = found.trouble, found.problems
 	for i := range runs {
@@ -167,7 +169,7 @@ type judged struct {
 }
 
 // judgeAll judges runs, as many at a time as there are processors.
-func (cat *catalogue) judgeAll(ctx context.Context, runs []*bundle.Run, progress *tty.Progress) []judged {
+func (cat *catalogue) judgeAll(ctx context.Context, runs []*bundle.Run, digest bool, progress *tty.Progress) []judged {
 	out := make([]judged, len(runs))
 	var (
 		wg         sync.WaitGroup
@@ -176,7 +178,7 @@ func (cat *catalogue) judgeAll(ctx context.Context, runs []*bundle.Run, progress
 	for range min(runtime.GOMAXPROCS(0), len(runs)) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(runs) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				out[i] = cat.judge(runs[i])
+				out[i] = cat.judge(runs[i], digest)
 				progress.Step("analyzed", int(done.Add(1)), len(runs))
 			}
 		})
@@ -187,7 +189,7 @@ func (cat *catalogue) judgeAll(ctx context.Context, runs []*bundle.Run, progress
 
 // judge analyzes one run. A mistake of ours in it must not take the reports on
 // the others away.
-func (cat *catalogue) judge(run *bundle.Run) (j judged) {
+func (cat *catalogue) judge(run *bundle.Run, digest bool) (j judged) {
 	defer func() {
 		if v := recover(); v != nil {
 			j = judged{err: fmt.Errorf("internal error: %v", v)}
@@ -195,5 +197,5 @@ func (cat *catalogue) judge(run *bundle.Run) (j judged) {
 	}()
 	facts := analyzers.Analyze(run, all.List, cat.profile.Params)
 	outcome := cat.set.Evaluate(facts, cat.profile.Params)
-	return judged{Run: report.Build(run, facts, outcome, cat.profile.Name)}
+	return judged{Run: report.Build(run, facts, outcome, cat.profile.Name, digest)}
 }

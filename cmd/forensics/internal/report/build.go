@@ -34,8 +34,10 @@ func before(a, b *Run) bool {
 	return a.Path < b.Path
 }
 
-// Build makes the report on one run, without the secrets that were in it.
-func Build(run *bundle.Run, facts *analyzers.Facts, out *rules.Outcome, profile string) Run {
+// Build makes the report on one run, without the secrets that were in it. The
+// digest of an artifact too large to be read as text, an image, takes longer
+// than all else, and is computed only when digest says so.
+func Build(run *bundle.Run, facts *analyzers.Facts, out *rules.Outcome, profile string, digest bool) Run {
 	r := Run{
 		ID: run.ID, Path: run.Path, Stage: stage(facts), Profile: profile,
 		Causes: causes(out.Causes), Observer: causes(out.Observer),
@@ -46,7 +48,11 @@ func Build(run *bundle.Run, facts *analyzers.Facts, out *rules.Outcome, profile 
 		r.Started = &t
 	}
 	for _, a := range run.Artifacts {
-		r.Artifacts = append(r.Artifacts, Artifact{Path: a.Path, Kind: string(a.Kind), Size: a.Size, SHA256: a.SHA256()})
+		f := Artifact{Path: a.Path, Kind: string(a.Kind), Size: a.Size}
+		if digest || a.Size <= bundle.MaxText {
+			f.SHA256 = a.SHA256()
+		}
+		r.Artifacts = append(r.Artifacts, f)
 	}
 	for i := range out.Verdicts {
 		r.Verdicts = append(r.Verdicts, verdictOf(&out.Verdicts[i]))

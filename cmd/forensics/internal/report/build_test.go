@@ -62,7 +62,7 @@ func TestBuild(t *testing.T) {
 	run := &bundle.Run{ID: "id", Path: "p/id", Started: time.Date(2025, 11, 2, 9, 15, 0, 0, time.FixedZone("", 3600)),
 		Artifacts: []*bundle.Artifact{bundle.NewArtifact("serial.log", bundle.Serial, []byte("abc"))},
 		Problems:  []bundle.Problem{{Path: "x", Text: "token: hunter2hunter2"}}}
-	r := Build(run, analyzers.NewFacts(nil), out, "example")
+	r := Build(run, analyzers.NewFacts(nil), out, "example", false)
 
 	r2 := New("v1")
 	r2.Runs = []Run{r}
@@ -86,5 +86,25 @@ func TestBuild(t *testing.T) {
 	// The outcome is not ours to change.
 	if out.Verdicts[0].Evidence[0].Quote != secret.Quote {
 		t.Error("the quote of the outcome was changed")
+	}
+}
+
+// TestDigest: an artifact too large to be read as text has a digest when that
+// is asked for, and is not called unreadable without it.
+func TestDigest(t *testing.T) {
+	large := bundle.NewArtifact("image.iso", bundle.ISO, make([]byte, bundle.MaxText+1))
+	small := bundle.NewArtifact("serial.log", bundle.Serial, []byte("abc"))
+	run := &bundle.Run{ID: "id", Artifacts: []*bundle.Artifact{large, small}}
+	for _, asked := range []bool{false, true} {
+		r := Build(run, analyzers.NewFacts(nil), &rules.Outcome{}, "example", asked)
+		if got := r.Artifacts[0].SHA256 != ""; got != asked {
+			t.Errorf("asked %v: the large artifact has digest %q", asked, r.Artifacts[0].SHA256)
+		}
+		if r.Artifacts[1].SHA256 == "" {
+			t.Errorf("asked %v: the small artifact has no digest", asked)
+		}
+		if why := r.Artifacts[0].unread(); why != "" {
+			t.Errorf("asked %v: the large artifact %s", asked, why)
+		}
 	}
 }

@@ -77,7 +77,9 @@ type Artifact struct {
 	Path   string `json:"path"`
 	Kind   string `json:"kind"`
 	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"` // empty when the file could not be read
+	// SHA256 is empty when the file could not be read, or is larger than
+	// bundle.MaxText and its digest was not asked for.
+	SHA256 string `json:"sha256"`
 }
 
 // Verdict is what the run's artifacts show about one condition.
@@ -173,7 +175,7 @@ func (a *Artifact) unread() string {
 	case bundle.Binary:
 		return "not read by any analyzer"
 	}
-	if a.SHA256 == "" {
+	if a.SHA256 == "" && a.Size <= bundle.MaxText {
 		return "could not be read"
 	}
 	return ""
