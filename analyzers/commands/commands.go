@@ -18,8 +18,13 @@
 // those behind the cut; only the command at the cut may be another.
 //
 // A capture file is one answer, perhaps under one or more echoed commands, or
-// several under prompts of their own ("$ COMMAND"); its name is not believed. Interpreters read answers by content and use the
-// command's words only where the content is silent (an empty answer).
+// several under prompts of their own ("$ COMMAND"); its name is not believed.
+// Interpreters read answers by content and use the command's words only where
+// the content is silent (an empty answer).
+//
+// A guest's probes are one dialogue for each artifact: argv as a shell line, and
+// the lines of stdout and stderr in the order in which the record has them. They
+// are no session: nothing was typed, and the order of the records proves nothing.
 package commands
 
 import (
@@ -50,7 +55,11 @@ type Command struct {
 	// Done: the prompt came back. The last command of a cut transcript, or one
 	// that never ended, is not done.
 	Done bool
-	Kind bundle.Kind
+	// Failed: a probe's record says that it ended with another status than 0.
+	Failed bool
+	Kind   bundle.Kind
+	// JSON is the JSON in the answer, nil when there is none.
+	JSON *Document
 }
 
 // Line is one line of text with its place.
@@ -74,31 +83,48 @@ func From(p *analyzers.Pass) []*Dialogue {
 }
 
 func run(p *analyzers.Pass) (any, error) {
-	var ds []*Dialogue
+	texts := map[string]*console.Transcript{}
 	for _, t := range console.From(p) {
+		texts[t.Path] = t
+	}
+	var ds []*Dialogue
+	for _, a := range p.Run.Artifacts {
 		var d *Dialogue
-		switch t.Artifact.Kind {
-		case bundle.Serial:
-			d = fromTranscript(t)
-		case bundle.Capture:
-			d = fromCapture(t)
-		case bundle.Journal:
-			// journalctl's answer in a file of its own is a capture too: the
-			// echoed command on top says which.
-			d = fromCapture(t)
-		case bundle.Unknown:
-			// A file that starts with a prompt and a command is a capture, too.
-			if startsPrompted(t) {
-				d = fromCapture(t)
-			}
-		default:
+		if t := texts[a.Path]; t != nil {
+			d = fromText(t)
+		} else if a.Kind == bundle.Probe {
+			d = fromProbes(a)
+		}
+		if d == nil || len(d.Commands) == 0 && len(d.Typed) == 0 {
 			continue
 		}
-		if d != nil && (len(d.Commands) > 0 || len(d.Typed) > 0) {
-			ds = append(ds, d)
+		for _, c := range d.Commands {
+			c.JSON = document(c.Answer)
 		}
+		ds = append(ds, d)
 	}
 	return ds, nil
+}
+
+func fromText(t *console.Transcript) *Dialogue {
+	switch t.Artifact.Kind {
+	case bundle.Serial:
+		if isAnswer(t) {
+			break // a message that it holds was taken for a console's
+		}
+		return fromTranscript(t)
+	case bundle.Capture, bundle.Journal:
+		// journalctl's answer in a file of its own is a capture too: the
+		// echoed command on top says which.
+	case bundle.Unknown:
+		// A file that starts with a prompt and a command is a capture, too.
+		if !startsPrompted(t) && !isAnswer(t) {
+			return nil
+		}
+	default:
+		return nil
+	}
+	return fromCapture(t)
 }
 
 func fromTranscript(t *console.Transcript) *Dialogue {
@@ -364,13 +390,16 @@ const maxCommand = 64 << 10
 // commandRe matches a line that can only be a command: it starts with the name
 // of a tool that harnesses run and goes on like a shell line. It marks echoes
 // at the top of captures.
-var commandRe = regexp.MustCompile(`^(?:[A-Z_]+=\S* )*(?:sudo |\{ )?(?:systemctl|journalctl|networkctl|cat|ip|vgs|lvs|pvs|lsblk|blkid|dmesg|id|command -v|printf|export|mdadm|wipefs|if \[|timedatectl|findmnt|ls)(?: [^:=●]*)?$|^:$`)
+var commandRe = regexp.MustCompile(`^(?:[A-Z_]+=\S* )*(?:sudo |\{ )?(?:systemctl|systemd-analyze|journalctl|networkctl|cat|ip|vgs|lvs|pvs|lsblk|blkid|dmesg|id|command -v|printf|export|mdadm|wipefs|if \[|timedatectl|findmnt|ls)(?: (?:--?[a-z-]+=[\w,/+-]*|[^:=●])*)?$|^:$`)
 
 // stampedRe is journalctl's short form: such a line quotes a command at most.
 var stampedRe = regexp.MustCompile(`^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d `)
 
 func fromCapture(t *console.Transcript) *Dialogue {
 	k := &capture{t: t, d: &Dialogue{Path: t.Path, Kind: t.Artifact.Kind}, top: true}
+	if k.d.Kind == bundle.Serial {
+		k.d.Kind = bundle.Capture
+	}
 	for i := range t.Lines {
 		if strings.TrimSpace(t.Lines[i].Text) != "" {
 			k.line(&t.Lines[i])
@@ -391,6 +420,30 @@ func startsPrompted(t *console.Transcript) bool {
 	}
 	return false
 }
+
+// answerRe is how answers begin that a harness keeps in files of their own:
+// blkid -o export, systemd-analyze, systemctl list-units.
+var answerRe = regexp.MustCompile(`^(?:DEVNAME=/dev/|Startup finished in \d|Bootup is not yet finished|The time when unit became active or started is printed|\s*UNIT +LOAD +ACTIVE +SUB\b)`)
+
+// documentRe is the first member that tells what printed a JSON answer: lsblk,
+// findmnt, lvm2, networkctl, dmesg, ip, systemctl.
+var documentRe = regexp.MustCompile(`^\s*(?:\{\s*"(?:blockdevices|filesystems|report|Interfaces|dmesg|Index)"\s*:|\[\s*(?:\{\s*\},?\s*)*\{\s*"(?:ifindex|unit|job)"\s*:)`)
+
+// isAnswer reports whether a file is the answer of one command, without it.
+func isAnswer(t *console.Transcript) bool {
+	if documentRe.Match(t.Data[:min(len(t.Data), maxHead)]) {
+		return true
+	}
+	for i := range t.Lines {
+		if text := t.Lines[i].Text; strings.TrimSpace(text) != "" {
+			return answerRe.MatchString(text)
+		}
+	}
+	return false
+}
+
+// maxHead is how far a file is looked at to know what it is.
+const maxHead = 4 << 10
 
 // capture walks a capture file.
 type capture struct {
