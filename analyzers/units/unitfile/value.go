@@ -107,7 +107,7 @@ func escape(word []byte, s string) ([]byte, int, bool) {
 	default:
 		start, digits, base = 0, 3, 8
 	}
-	if len(s) < start+digits || strings.ContainsAny(s[start:start+digits], "+-_") {
+	if len(s) < start+digits {
 		return word, 0, false
 	}
 	c, err := strconv.ParseUint(s[start:start+digits], base, 32)
