@@ -124,7 +124,7 @@ func TestFSLinks(t *testing.T) {
 // TestFSLoop: links that lead to one another end.
 func TestFSLoop(t *testing.T) {
 	a, b := &File{Path: "/a", Mode: fs.ModeSymlink, Link: "b/x"}, &File{Path: "/b", Mode: fs.ModeSymlink, Link: "/./a"}
-	m := &Image{root: &File{Path: "/", Mode: fs.ModeDir}, byPath: map[string]*File{"/a": a, "/b": b}}
+	m := &Tree{root: &File{Path: "/", Mode: fs.ModeDir}, byPath: map[string]*File{"/a": a, "/b": b}}
 	for _, p := range []string{"a", "b", "b/y"} {
 		if _, err := m.FS().Open(p); !errors.Is(err, errLinks) {
 			t.Errorf("%s: %v", p, err)
@@ -135,7 +135,7 @@ func TestFSLoop(t *testing.T) {
 // TestReaderExtents: a file in three places, one of them cut off by the end.
 func TestReaderExtents(t *testing.T) {
 	img := []byte("..cc....aaa....bb")
-	m := &Image{r: bytes.NewReader(img), Size: int64(len(img))}
+	m := newTree(bytes.NewReader(img), int64(len(img)))
 	f := &File{Size: 7, Extents: []Extent{{8, 3}, {15, 2}, {0, 0}, {2, 2}}}
 	if err := iotest.TestReader(m.Reader(f), []byte("aaabbcc")); err != nil {
 		t.Error(err)

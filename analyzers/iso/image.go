@@ -4,11 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"path"
-	"sort"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -30,39 +26,17 @@ const (
 type Image struct {
 	Label  string // volume identifier of the primary descriptor
 	Volume int64  // size that the primary descriptor gives
-	Size   int64  // size of the image itself
-	Files  []*File
 	Boot   []BootEntry
-	// Problems are what could not be read; the tree lacks it.
-	Problems []string
-	Partial  bool // a directory could not be read: the tree lacks entries
+	// Partitions are those of the MBR, then those of the GPT.
+	Partitions []Partition
+	Tree
 
-	r       io.ReaderAt
-	root    *File
-	byPath  map[string]*File
-	folded  map[string]*File // by lower-case path
-	catalog int64            // sector of the boot catalogue, 0 for none
-	bootAt  int64            // byte of the boot record's identifier
+	fats    map[int64]*fat // by where they start; nil for what is none
+	catalog int64          // sector of the boot catalogue, 0 for none
+	bootAt  int64          // byte of the boot record's identifier
 	primary iso9660.DirectoryEntry
 	joliet  *iso9660.DirectoryEntry
 }
-
-// File is a file, directory or link of the tree.
-type File struct {
-	Path    string // from the root, "/" first
-	Mode    fs.FileMode
-	Size    int64  // bytes, 0 for what is no regular file
-	Link    string // target of a symbolic link
-	UID     uint32 // of Rock Ridge, else 0
-	GID     uint32
-	ModTime time.Time // zero where the image has none
-	Extents []Extent
-
-	children []*File // of a directory, sorted by name
-}
-
-// Extent is a run of bytes of the image.
-type Extent struct{ Start, Length int64 }
 
 // BootEntry is a bootable entry of the El Torito catalogue.
 type BootEntry struct {
@@ -77,7 +51,7 @@ var errNoISO = errors.New("no ISO 9660 volume descriptor")
 // the given size. It fails when there is no tree at all; anything less is a
 // problem of the image returned.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
-	m := &Image{r: r, Size: size, byPath: map[string]*File{}, folded: map[string]*File{}}
+	m := &Image{Tree: newTree(r, size), fats: map[int64]*fat{}}
 	if err := m.descriptors(); err != nil {
 		return nil, err
 	}
@@ -87,43 +61,11 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 	if m.catalog > 0 {
 		m.elTorito()
 	}
+	m.partitions()
 	if cut := m.Volume - size; cut > 0 {
 		m.problem("truncated: the volume has %d bytes, the image ends %d before", m.Volume, cut)
 	}
 	return m, nil
-}
-
-// index sorts the files and hangs each into its directory.
-func (m *Image) index() {
-	sort.Slice(m.Files, func(i, j int) bool { return m.Files[i].Path < m.Files[j].Path })
-	for _, f := range m.Files {
-		if low := strings.ToLower(f.Path); m.folded[low] == nil {
-			m.folded[low] = f
-		}
-		if d := m.exact(path.Dir(f.Path)); d != nil {
-			d.children = append(d.children, f)
-		}
-	}
-}
-
-// maxProblems bounds what is said about one image.
-const maxProblems = 20
-
-func (m *Image) problem(format string, args ...any) {
-	if len(m.Problems) < maxProblems {
-		m.Problems = append(m.Problems, fmt.Sprintf(format, args...))
-	}
-}
-
-// read fills buf from the byte at.
-func (m *Image) read(buf []byte, at int64) error {
-	if at < 0 || at > m.Size || int64(len(buf)) > m.Size-at {
-		return fmt.Errorf("byte %d: beyond the end of the image", at)
-	}
-	if n, err := m.r.ReadAt(buf, at); n < len(buf) {
-		return fmt.Errorf("byte %d: %w", at, err)
-	}
-	return nil
 }
 
 // descriptors reads the volume descriptors.
@@ -217,115 +159,6 @@ func (m *Image) bootEntry(e []byte, platform byte) {
 		Sectors:  int(binary.LittleEndian.Uint16(e[6:])),
 		Start:    int64(binary.LittleEndian.Uint32(e[8:])) * sector,
 	})
-}
-
-// Lookup returns the file at p, nil when there is none. Boot loaders differ in
-// whether case matters; an exact match goes first.
-func (m *Image) Lookup(p string) *File {
-	p = path.Clean("/" + p)
-	if f := m.byPath[p]; f != nil {
-		return f
-	}
-	return m.folded[strings.ToLower(p)]
-}
-
-// maxLinks bounds how many symbolic links one look-up follows.
-const maxLinks = 16
-
-// exact returns the file whose path is p and no other, "/" for the root.
-func (m *Image) exact(p string) *File {
-	if p == "/" {
-		return m.root
-	}
-	return m.byPath[p]
-}
-
-// Resolve is Lookup that follows symbolic links wherever they stand in the
-// path.
-func (m *Image) Resolve(p string) *File {
-	if f, err := m.follow(path.Clean("/"+p), m.Lookup, true); err == nil && f != m.root {
-		return f
-	}
-	return nil
-}
-
-var (
-	errNoDir = errors.New("not a directory")
-	errIsDir = errors.New("is a directory")
-	errLinks = errors.New("too many symbolic links")
-)
-
-// follow walks the elements of p with the given look-up; last says whether a
-// link at the end is followed too.
-func (m *Image) follow(p string, look func(string) *File, last bool) (*File, error) {
-	at, links := m.root, 0
-	for rest := p; ; {
-		var name string
-		if rest = strings.TrimLeft(rest, "/"); rest == "" {
-			return at, nil
-		}
-		name, rest, _ = strings.Cut(rest, "/")
-		switch {
-		case !at.Mode.IsDir():
-			return nil, errNoDir
-		case name == ".":
-			continue
-		case name == "..":
-			if at = m.exact(path.Dir(at.Path)); at == nil {
-				return nil, fs.ErrNotExist
-			}
-			continue
-		}
-		f := look(path.Join(at.Path, name))
-		if f == nil {
-			return nil, fs.ErrNotExist
-		}
-		if f.Mode&fs.ModeSymlink == 0 || rest == "" && !last {
-			at = f
-			continue
-		}
-		if links++; links > maxLinks {
-			return nil, errLinks
-		}
-		if rest = f.Link + "/" + rest; strings.HasPrefix(f.Link, "/") {
-			at = m.root
-		}
-	}
-}
-
-// Whole reports whether all bytes of f are in the image.
-func (m *Image) Whole(f *File) bool {
-	for _, e := range f.Extents {
-		if e.Length == 0 {
-			continue
-		}
-		if e.Start < 0 || e.Length < 0 || e.Start > m.Size || e.Length > m.Size-e.Start {
-			return false
-		}
-	}
-	return true
-}
-
-// ReadFile returns the bytes of f; it fails when there are more than limit.
-func (m *Image) ReadFile(f *File, limit int64) ([]byte, error) {
-	if f.Size > limit {
-		return nil, fmt.Errorf("%s: %d bytes: larger than the %d that are read", f.Path, f.Size, limit)
-	}
-	if !f.Mode.IsRegular() {
-		return nil, fmt.Errorf("%s: no regular file", f.Path)
-	}
-	if !m.Whole(f) {
-		return nil, fmt.Errorf("%s: beyond the end of the image", f.Path)
-	}
-	data := make([]byte, 0, f.Size)
-	for _, e := range f.Extents {
-		part := make([]byte, e.Length)
-		if err := m.read(part, e.Start); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Path, err)
-		}
-		data = append(data, part...)
-	}
-	return data, nil
 }
 
 // record decodes one directory record. The library insists that both byte

@@ -31,20 +31,32 @@ func images(t testing.TB) map[string][]byte {
 	}
 	all := map[string][]byte{}
 	for _, n := range names {
-		f, err := os.Open(n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if all[strings.TrimSuffix(filepath.Base(n), ".gz")], err = io.ReadAll(z); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
+		all[strings.TrimSuffix(filepath.Base(n), ".gz")] = unzip(n)
 	}
 	return all
+}
+
+// unzip returns what is in a file of testdata; without it there is no test.
+func unzip(name string) []byte {
+	f, err := os.Open(name)
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		panic(err)
+	}
+	data, err := io.ReadAll(z)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+func sum(b []byte) []byte {
+	s := sha256.Sum256(b)
+	return s[:]
 }
 
 // facts are what the analyzer states, and its problems, a line each.
@@ -97,6 +109,31 @@ var wantFacts = map[string][]string{
 		"iso.entry efi = memtest @ !/efi.img!/loader/entries/memtest.conf:1",
 		"iso.cmdline efi = root=LABEL=x console=ttyS0,9600 @ !/efi.img!/loader/entries/installer-1.conf:4",
 		"iso.kernel efi = missing @ !/efi.img!/loader/entries/installer-1.conf:2",
+	},
+	"hybrid.iso": {
+		"iso.label  = hybrid @ :1",
+		"iso.boot  = bios @ :1",
+		"iso.boot  = efi @ :1",
+		"iso.entry bios = linux @ !/isolinux/isolinux.cfg:2",
+		"iso.cmdline bios = quiet @ !/isolinux/isolinux.cfg:4",
+		"iso.kernel bios = present @ !/isolinux/isolinux.cfg:3",
+		"iso.entry efi = Disk @ !/boot/efi.img!/EFI/BOOT/grub.cfg:1",
+		"iso.cmdline efi = console=ttyS0 @ !/boot/efi.img!/EFI/BOOT/grub.cfg:1",
+		"iso.kernel efi = present @ !/boot/efi.img!/EFI/BOOT/grub.cfg:1",
+	},
+	"usb.iso": {
+		"iso.label  = usb @ :1",
+		"iso.boot  = bios @ :1",
+		"iso.entry bios = linux @ !/isolinux/isolinux.cfg:2",
+		"iso.cmdline bios = quiet @ !/isolinux/isolinux.cfg:4",
+		"iso.kernel bios = present @ !/isolinux/isolinux.cfg:3",
+	},
+	"gpt.iso": {
+		"iso.label  = gpt @ :1",
+		"iso.boot  = bios @ :1",
+		"iso.entry bios = linux @ !/isolinux/isolinux.cfg:2",
+		"iso.cmdline bios = quiet @ !/isolinux/isolinux.cfg:4",
+		"iso.kernel bios = present @ !/isolinux/isolinux.cfg:3",
 	},
 }
 

@@ -10,16 +10,10 @@ import (
 	"github.com/kdomanski/iso9660"
 )
 
-// Bounds on a tree. Directories of a sound image do not overlap, so that all
-// together are never larger than the image.
+// Bounds on the system use areas: a link of 4,095 bytes needs three of them.
 const (
-	maxEntries  = 1 << 18
-	maxDepth    = 128
-	maxPath     = 4096
-	maxDirBytes = 64 << 20
-	maxNames    = 32 << 20 // paths of all entries together
-	maxCEBytes  = 64 << 20 // continuation areas of all records together
-	maxCEs      = 32       // of one record
+	maxCEBytes = 64 << 20 // of all records together
+	maxCEs     = 32       // of one record
 )
 
 // Flags of a directory record (ECMA-119, 9.1.6).
@@ -35,7 +29,6 @@ type walk struct {
 	skip   int // bytes of each system use area that are not SUSP's (SP)
 	unicod bool
 	dirs   map[int64]bool // extents of directories that were read
-	names  int            // bytes of the paths so far
 	budget int64          // directory bytes left
 	ce     int64          // continuation bytes used
 	queue  []dirAt
@@ -62,9 +55,6 @@ func (w *walk) tree() {
 		w.queue = w.queue[1:]
 		w.dir(d)
 	}
-	if len(w.Files) >= maxEntries {
-		w.lost("more than %d entries: the rest is not read", maxEntries)
-	}
 }
 
 // rootFile is the root as a file: what Rock Ridge says of it stands in its own
@@ -86,12 +76,6 @@ func (w *walk) rootFile(de *iso9660.DirectoryEntry) *File {
 func extent(de *iso9660.DirectoryEntry) Extent {
 	at := int64(uint32(de.ExtentLocation)) + int64(de.ExtendedAtributeRecordLength)
 	return Extent{at * sector, int64(de.ExtentLength)}
-}
-
-// lost is a problem that leaves entries out of the tree.
-func (w *walk) lost(format string, args ...any) {
-	w.Partial = true
-	w.problem(format, args...)
 }
 
 // push takes up a directory, once each: one that holds itself, or that hangs in
@@ -148,7 +132,7 @@ func (w *walk) dir(d dirAt) {
 				break
 			}
 			open = w.entry(d, &de, open)
-			if len(w.Files) >= maxEntries {
+			if w.full() {
 				return
 			}
 		}
@@ -171,14 +155,13 @@ func (w *walk) entry(d dirAt, de *iso9660.DirectoryEntry, open *File) *File {
 		return nil // it hangs where its CL record stands
 	}
 	f := &File{Path: d.path + "/" + w.name(de, &rr), Link: rr.link, Extents: []Extent{extent(de)}}
-	if !w.fits(f, &d) {
-		return nil
-	}
 	f.describe(de, &rr)
 	if f.Mode.IsRegular() {
 		f.Size = f.Extents[0].Length
 	}
-	w.Files = append(w.Files, f)
+	if !w.add(f, d.path) {
+		return nil
+	}
 	switch {
 	case rr.child > 0:
 		w.relocated(f, rr.child, d.depth)
@@ -188,25 +171,6 @@ func (w *walk) entry(d dirAt, de *iso9660.DirectoryEntry, open *File) *File {
 		return next(f, de)
 	}
 	return nil
-}
-
-// fits reports whether f may stand in the tree.
-func (w *walk) fits(f *File, d *dirAt) bool {
-	base := f.Path[len(d.path)+1:]
-	if base == "" || base == "." || base == ".." || strings.ContainsAny(base, "/\x00") || len(f.Path) > maxPath {
-		w.problem("%s/: a name that no file can have", d.path)
-		return false
-	}
-	if w.byPath[f.Path] != nil {
-		w.problem("%s: stands there twice", f.Path)
-		return false
-	}
-	if w.names += len(f.Path); w.names > maxNames {
-		w.lost("%s/: names of more than %d bytes: the rest is not read", d.path, maxNames)
-		return false
-	}
-	w.byPath[f.Path] = f
-	return true
 }
 
 func next(f *File, de *iso9660.DirectoryEntry) *File {

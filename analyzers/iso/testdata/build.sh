@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the small images of the tests beside itself, from nothing but this
-# script. Needs xorriso, genisoimage, dosfstools and mtools (Debian). The boot
+# script, in a UTF-8 locale. Needs xorriso, genisoimage, dosfstools and mtools (Debian). The boot
 # images are stubs: they hold what tells the loaders apart and start nothing. An
 # image is mostly zeros, so it is kept compressed.
 set -euo pipefail
@@ -99,5 +99,58 @@ mcopy -i $t/efi.img loader.conf ::/loader/
 mcopy -i $t/efi.img installer-1.conf memtest.conf ::/loader/entries/
 mcopy -i $t/efi.img kernel ::/EFI/
 xorriso -as mkisofs -quiet -r -V sdboot -e efi.img -no-emul-boot "${padding[@]}" -o "$here/sdboot.iso" $t
+
+# Hybrid images, by the ways of their makers. The code of the MBR is a stub.
+head -c 432 /dev/zero >mbr
+t=hybrid
+stub $t/isolinux/isolinux.bin "$(printf '.%.0s' $(seq 64))"$'\xfb\xc0\x78\x70'"ISOLINUX 6.04 "
+printf 'DEFAULT linux\nLABEL linux\nKERNEL /bzImage\nAPPEND quiet\n' >$t/isolinux/isolinux.cfg
+echo kernel >$t/bzImage
+mkdir -p $t/boot
+truncate -s 40k esp.img
+mkfs.vfat -F 12 -s 1 -r 16 -i 0 --invariant esp.img >/dev/null
+mmd -i esp.img ::/EFI ::/EFI/BOOT
+printf 'menuentry Disk { linux /bzImage console=ttyS0 }\n' >grub.cfg
+mcopy -i esp.img grub.cfg ::/EFI/BOOT/grub.cfg
+
+# MBR and GPT both describe the image and its EFI boot image (Debian, NixOS).
+cp esp.img $t/boot/efi.img
+xorriso -as mkisofs -quiet -r -V hybrid -isohybrid-mbr mbr -partition_offset 0 "${bios[@]}" \
+	-eltorito-alt-boot -e boot/efi.img -no-emul-boot -isohybrid-gpt-basdat "${padding[@]}" -o "$here/hybrid.iso" $t
+rm $t/boot/efi.img
+
+# The EFI system partition follows the volume, El Torito knows nothing of it.
+xorriso -as mkisofs -quiet -r -V usb -isohybrid-mbr mbr "${bios[@]}" -append_partition 2 0xef esp.img \
+	"${padding[@]}" -o "$here/usb.iso" $t
+# The same with a GPT behind a protective MBR (grub-mkrescue, Fedora).
+xorriso -as mkisofs -quiet -r -V gpt --grub2-mbr mbr -partition_offset 16 --protective-msdos-label \
+	-append_partition 2 0xef esp.img -appended_part_as_gpt "${bios[@]}" "${padding[@]}" -o "$here/gpt.iso" $t
+
+# FAT volumes of the three kinds: a directory of several clusters, long names,
+# names of lower case only, files in pieces, deleted entries, an empty file.
+for kind in "12 400" "16 2200" "32 34000"; do
+	set -- $kind
+	v=fat$1.img
+	truncate -s "$2k" $v
+	mkfs.vfat -F "$1" -s 1 -i 0 --invariant $v >/dev/null
+	mmd -i $v ::/EFI ::/EFI/BOOT ::/many
+	for i in $(seq 10 40); do
+		printf "$i%.0s" $(seq 350) >part
+		mcopy -i $v part "::/many/a name that no 8.3 name holds $i.conf"
+		mcopy -i $v part ::/MANY/p$i
+	done
+	mdel -i $v "::/many/p*"
+	if [ "$1" = 32 ]; then # forget where free clusters begin, else there are no pieces
+		printf '\xff\xff\xff\xff' | dd of=$v bs=1 seek=1004 conv=notrunc status=none
+	fi
+	seq 1 4000 >pieces
+	mcopy -i $v pieces ::/EFI/BOOT/pieces.txt
+	mcopy -i $v grub.cfg ::/EFI/BOOT/GRUB.CFG
+	: >empty
+	mcopy -i $v empty "::/Größe – 100 %.txt"
+	mcopy -i $v grub.cfg "::/$(printf 'n%.0s' $(seq 250)).cfg"
+	mattrib -i $v +r ::/EFI/BOOT/GRUB.CFG
+	gzip -9n <$v >"$here/$v.gz"
+done
 
 gzip -9nf "$here"/*.iso
