@@ -10,9 +10,19 @@
 // (captures are known to lie about their names). Find groups files into runs
 // by the rules that stand above it.
 //
+// A directory may be packed. An archive (tar, plain or compressed, or zip, told
+// by content) counts as a directory of its name and "!", so that paths read
+// "boots.tar.gz!/2026-11-23/serial.log"; package archive says how it is read.
+// A transcript in it makes it a run of its own. An archive without one belongs
+// to the run that it stands in, as a directory below would. What merely repeats
+// files that stand unpacked counts once. A single compressed file
+// ("serial.log.gz") is an artifact whose content, size, digest and offsets are
+// those of what it holds.
+//
 // The package reads through an fs.FS that the caller roots (os.Root.FS keeps
 // symbolic links from leaving it); it has no other door to the world. Files
-// over MaxText are not read as text, and the report says so.
+// over MaxText are not read as text, and the report says so. Nothing is unpacked
+// to disk.
 package bundle
 
 import (
@@ -29,6 +39,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"forensics/analyzers/bundle/archive"
 )
 
 // MaxText is the largest artifact that is read as text, in bytes.
@@ -59,6 +71,7 @@ const (
 	Report   Kind = "report"         // prose that a person wrote: decides nothing
 	ISO      Kind = "iso"            // an ISO 9660 image
 	NativeJ  Kind = "journal-native" // a binary journal file
+	Archive  Kind = "archive"        // a tar or zip file: its members are artifacts of their own
 	Binary   Kind = "binary"         // anything else that is not text
 	Empty    Kind = "empty"          // no bytes
 	Unknown  Kind = "unknown"        // text of no known kind; an answer of a command may look so, and is read as one
@@ -70,8 +83,9 @@ type Artifact struct {
 	Kind Kind
 	Size int64
 
-	fsys fs.FS
-	name string // path within fsys
+	fsys   fs.FS
+	name   string // path within fsys
+	packed bool   // the file is compressed
 
 	once sync.Once
 	data []byte
@@ -128,6 +142,9 @@ func (a *Artifact) ReaderAt() (r io.ReaderAt, size int64, done func() error, err
 			return r, info.Size(), f.Close, nil
 		}
 		f.Close()
+		if a.Size > MaxText {
+			return nil, 0, nil, archive.ErrPacked
+		}
 	}
 	data, err := a.Bytes()
 	if err != nil {
@@ -141,6 +158,9 @@ func (a *Artifact) ReaderAt() (r io.ReaderAt, size int64, done func() error, err
 func (a *Artifact) SHA256() string {
 	h := sha256.New()
 	if a.data != nil || a.fsys == nil {
+		if a.err != nil {
+			return ""
+		}
 		h.Write(a.data)
 		return hex.EncodeToString(h.Sum(nil))
 	}
@@ -296,7 +316,9 @@ type Problem struct {
 // Run is one boot.
 type Run struct {
 	ID        string    // last element of Path
-	Path      string    // directory, or directory plus common prefix
+	Path      string    // directory or archive, or that plus common prefix
+	Dir       string    // what the artifacts' paths are relative to
+	Archive   string    // the archive that holds the run, "" when none does
 	Started   time.Time // zero when nothing tells
 	Artifacts []*Artifact
 	Problems  []Problem

@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"forensics/analyzers/bundle/archive"
 )
 
 // Limits on a tree, so that a mistaken or hostile argument ends.
@@ -25,24 +27,38 @@ const (
 // transcript of its own. Files of one directory that share a leading UTC time
 // stamp are one run, and several transcripts side by side group by their
 // common prefix. A directory with recognised artifacts that belongs to no run
-// is one, without a transcript.
+// is one, without a transcript. Archives count as directories.
 func Find(fsys fs.FS, root string) ([]*Run, []Problem) {
-	w := &walker{fsys: fsys, root: strings.TrimSuffix(root, "/")}
+	w := &walker{fsys: fsys, root: strings.TrimSuffix(root, "/"), budget: archive.NewBudget()}
+	w.walk()
+	return w.finish()
+}
+
+// walk finds the runs in fsys and in its archives.
+func (w *walker) walk() {
 	d := w.read(".", 0)
 	if d == nil {
-		return nil, w.problems
+		return
 	}
 	w.runs(d)
+	for _, name := range w.archives {
+		w.archive(name)
+	}
+}
+
+// finish returns the runs in order, each once.
+func (w *walker) finish() ([]*Run, []Problem) {
 	for _, r := range w.found {
 		r.finish()
 	}
 	sort.SliceStable(w.found, func(i, j int) bool { return w.found[i].Path < w.found[j].Path })
-	return w.found, w.problems
+	runs, notes := Distinct(w.found)
+	return runs, append(w.problems, notes...)
 }
 
 // FindFile returns the file name of fsys as a run of one artifact.
 func FindFile(fsys fs.FS, dir, name string) (*Run, []Problem) {
-	w := &walker{fsys: fsys, root: strings.TrimSuffix(dir, "/")}
+	w := &walker{fsys: fsys, root: strings.TrimSuffix(dir, "/"), budget: archive.NewBudget()}
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
 		return nil, []Problem{{Path: path.Join(dir, name), Text: plain(err).Error()}}
@@ -52,7 +68,7 @@ func FindFile(fsys fs.FS, dir, name string) (*Run, []Problem) {
 		return nil, w.problems
 	}
 	a.Path = path.Base(name)
-	r := &Run{ID: cleanID(name), Path: path.Join(w.root, name), Artifacts: []*Artifact{a}}
+	r := &Run{ID: cleanID(name), Path: path.Join(w.root, name), Dir: w.root, Artifacts: []*Artifact{a}}
 	r.finish()
 	return r, w.problems
 }
@@ -63,6 +79,11 @@ type walker struct {
 	files    int
 	found    []*Run
 	problems []Problem
+
+	within   string // the archive that is walked, "" for a directory; root is it and "!"
+	nested   int    // how many archives deep
+	budget   *archive.Budget
+	archives []string // met on the way
 }
 
 // dir is one directory of the tree with its files sniffed.
@@ -78,6 +99,9 @@ func (w *walker) problem(name, format string, args ...any) {
 
 func (w *walker) path(name string) string {
 	if name == "." {
+		if w.within != "" {
+			return w.within
+		}
 		return w.root
 	}
 	if w.root == "" {
@@ -147,7 +171,18 @@ func (w *walker) file(name string, info fs.FileInfo) *Artifact {
 		w.problem(name, "%v", plain(err))
 		return nil
 	}
-	return &Artifact{Path: name, Kind: sniff(path.Base(name), head[:n], info.Size()), Size: info.Size(), fsys: w.fsys, name: name}
+	a := &Artifact{Path: name, Size: info.Size(), fsys: w.fsys, name: name}
+	switch archive.Sniff(head[:n]) {
+	case archive.Archive:
+		a.Kind = Archive
+		w.archives = append(w.archives, name)
+	case archive.Packed:
+		a.Kind = Binary
+		w.unpack(a, head[:n])
+	default:
+		a.Kind = sniff(path.Base(name), head[:n], info.Size())
+	}
+	return a
 }
 
 // all returns the artifacts of d and of the directories below that are no runs
@@ -174,7 +209,7 @@ func anchors(as []*Artifact) bool {
 func recognised(as []*Artifact) bool {
 	for _, a := range as {
 		switch a.Kind {
-		case Report, Binary, Empty, Unknown:
+		case Report, Binary, Empty, Unknown, Archive:
 		default:
 			return true
 		}
@@ -258,7 +293,10 @@ func mains(as []*Artifact) []*Artifact {
 }
 
 func (w *walker) add(p, dirName string, as []*Artifact) {
-	r := &Run{ID: cleanID(p), Path: p}
+	r := &Run{ID: cleanID(p), Path: p, Dir: w.root, Archive: w.within}
+	if dirName != "." {
+		r.Dir = w.path(dirName)
+	}
 	for _, a := range as {
 		a.Path = a.name
 		if dirName != "." {
@@ -406,6 +444,7 @@ func bare(l []byte) string { return Printable(string(l)) }
 
 // finish marks excerpts and finds out when the run started.
 func (r *Run) finish() {
+	r.packedCopies()
 	ms := mains(r.Artifacts)
 	for _, a := range ms {
 		var larger []*Artifact
@@ -459,7 +498,7 @@ func (r *Run) started() time.Time {
 }
 
 func (r *Run) namedTime() time.Time {
-	names := []string{r.ID}
+	names := []string{r.ID, path.Base(r.Archive)}
 	for _, a := range r.Artifacts {
 		names = append(names, path.Base(a.Path))
 	}

@@ -106,11 +106,34 @@ func (f *finder) files(dir string, names []string) {
 		return
 	}
 	slash := filepath.ToSlash(filepath.Clean(dir))
+	names = slices.DeleteFunc(names, func(n string) bool {
+		packed := bundle.IsArchive(root.FS(), n)
+		if packed {
+			f.archive(root.FS(), slash, n)
+		}
+		return packed
+	})
 	if len(names) > 1 {
 		names = f.together(root.FS(), slash, names)
 	}
 	for _, n := range names {
 		f.file(root.FS(), slash, n)
+	}
+}
+
+// archive finds runs in a named archive.
+func (f *finder) archive(fsys fs.FS, dir, name string) {
+	p := path.Join(dir, name)
+	runs, problems, err := bundle.FindArchive(fsys, dir, name)
+	switch {
+	case err != nil:
+		f.fail(p, err)
+	case len(runs) == 0 && len(problems) > 0:
+		f.empty(p, "holds no run: %s", problems[0].Text)
+	case len(runs) == 0:
+		f.empty(p, "holds no run: an archive without files of a kind that is known")
+	default:
+		f.add(dir, runs, problems)
 	}
 }
 
@@ -162,13 +185,16 @@ func (f *finder) add(dir string, runs []*bundle.Run, problems []bundle.Problem) 
 				r.ID = filepath.Base(abs)
 			}
 		}
-		r.Path = path.Clean(r.Path)
+		r.Path, r.Dir = path.Clean(r.Path), path.Clean(r.Dir)
+		if r.Archive != "" {
+			r.Archive = path.Clean(r.Archive)
+		}
 	}
 	f.runs = append(f.runs, runs...)
 	for _, p := range problems {
 		p.Path = path.Clean(p.Path)
 		if r := owner(runs, p.Path); r != nil {
-			p.Path = strings.TrimPrefix(strings.TrimPrefix(p.Path, r.Path), "/")
+			p.Path = strings.TrimLeft(strings.TrimPrefix(p.Path, r.Path), "!/")
 			r.Problems = append(r.Problems, p)
 		} else {
 			f.problems = append(f.problems, p)
@@ -179,7 +205,8 @@ func (f *finder) add(dir string, runs []*bundle.Run, problems []bundle.Problem) 
 // owner returns the run that the file at p lies in, nil when it lies in none.
 func owner(runs []*bundle.Run, p string) (best *bundle.Run) {
 	for _, r := range runs {
-		if strings.HasPrefix(p, r.Path+"/") && (best == nil || len(r.Path) > len(best.Path)) {
+		in := strings.HasPrefix(p, r.Path+"/") || r.Path == r.Archive && (p == r.Path || strings.HasPrefix(p, r.Path+"!/"))
+		if in && (best == nil || len(r.Path) > len(best.Path)) {
 			best = r
 		}
 	}
@@ -187,7 +214,7 @@ func owner(runs []*bundle.Run, p string) (best *bundle.Run) {
 }
 
 // dedupe drops runs whose files all belong to another run: the command line
-// named something twice.
+// named something twice, or an archive and what it was made of.
 func (f *finder) dedupe() {
 	slices.SortStableFunc(f.runs, func(a, b *bundle.Run) int { return len(b.Artifacts) - len(a.Artifacts) })
 	met := map[string]bool{}
@@ -199,13 +226,16 @@ func (f *finder) dedupe() {
 		}
 		return again
 	})
+	runs, notes := bundle.Distinct(f.runs)
+	f.runs, f.problems = runs, append(f.problems, notes...)
 }
 
 // realPaths returns where the run's files are, whatever way led to them.
 func realPaths(r *bundle.Run) []string {
-	dir := filepath.FromSlash(r.Path)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		dir = filepath.Dir(dir)
+	dir, packed := filepath.FromSlash(r.Dir), ""
+	if r.Archive != "" {
+		dir = filepath.FromSlash(path.Dir(r.Archive))
+		packed = path.Base(r.Archive) + r.Dir[len(r.Archive):]
 	}
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
@@ -215,7 +245,7 @@ func realPaths(r *bundle.Run) []string {
 	}
 	var ps []string
 	for _, a := range r.Artifacts {
-		ps = append(ps, filepath.Join(dir, filepath.FromSlash(a.Path)))
+		ps = append(ps, filepath.Join(dir, filepath.FromSlash(packed), filepath.FromSlash(a.Path)))
 	}
 	return ps
 }
