@@ -28,6 +28,7 @@
 package commands
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -55,9 +56,7 @@ type Command struct {
 	// Done: the prompt came back. The last command of a cut transcript, or one
 	// that never ended, is not done.
 	Done bool
-	// Failed: a probe's record says that it ended with another status than 0.
-	Failed bool
-	Kind   bundle.Kind
+	Kind bundle.Kind
 	// JSON is the JSON in the answer, nil when there is none.
 	JSON *Document
 }
@@ -109,8 +108,8 @@ func run(p *analyzers.Pass) (any, error) {
 func fromText(t *console.Transcript) *Dialogue {
 	switch t.Artifact.Kind {
 	case bundle.Serial:
-		if isAnswer(t) {
-			break // a message that it holds was taken for a console's
+		if isAnswer(t) || startsPrompted(t) && !bytes.ContainsAny(t.Data[:min(len(t.Data), maxHead)], "\r\x1b") {
+			break // the kernel's messages in it were taken for a console's
 		}
 		return fromTranscript(t)
 	case bundle.Capture, bundle.Journal:

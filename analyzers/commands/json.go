@@ -7,12 +7,11 @@ import (
 	"strings"
 
 	"forensics/analyzers/bundle"
-	"forensics/analyzers/host/jsonspan"
 )
 
 // Document is JSON that a command printed.
 type Document struct {
-	Values []*jsonspan.Value // each complete; of a text that breaks off, those before
+	Values []*Value // each complete; of a text that breaks off, those before
 	Rest   []Line            // what stands before and behind them, without blank lines
 
 	text   string
@@ -21,16 +20,15 @@ type Document struct {
 }
 
 // Evidence returns the place of v, the first line of it where it has several.
-func (d *Document) Evidence(v *jsonspan.Value) bundle.Evidence {
-	start, end := int(v.Start), int(v.End)
-	i := sort.SearchInts(d.starts, start+1) - 1
+func (d *Document) Evidence(v *Value) bundle.Evidence {
+	i := sort.SearchInts(d.starts, v.start+1) - 1
 	l := d.lines[i]
 	ev := l.Evidence
 	if ev.End-ev.Start != int64(len(l.Text)) {
 		return ev // what the terminal shows is not byte by byte what stands there
 	}
-	from := start - d.starts[i]
-	to := min(end-d.starts[i], len(l.Text))
+	from := v.start - d.starts[i]
+	to := min(v.end-d.starts[i], len(l.Text))
 	ev.Start, ev.End = ev.Start+int64(from), ev.Start+int64(to)
 	ev.Quote = bundle.Printable(l.Text[from:min(to, from+maxQuoted)])
 	return ev
@@ -74,8 +72,7 @@ func documentAt(answer []Line, first int) *Document {
 		b.WriteByte('\n')
 	}
 	d.text = b.String()
-	// jsonspan gives what a value that breaks off had; here only whole ones
-	// count: half a listing is none.
+	// Only whole values count: half a listing is none.
 	end, dec := int64(0), json.NewDecoder(strings.NewReader(d.text))
 	for raw := (json.RawMessage)(nil); dec.Decode(&raw) == nil && (raw[0] == '{' || raw[0] == '['); {
 		end = dec.InputOffset()
@@ -83,7 +80,7 @@ func documentAt(answer []Line, first int) *Document {
 	if end == 0 {
 		return nil
 	}
-	values, err := jsonspan.Parse([]byte(d.text[:end]))
+	values, err := parse(d.text[:end])
 	if err != nil {
 		return nil
 	}

@@ -3,10 +3,11 @@
 //
 // Two sources speak for the host. A harness log shows by its form that
 // pexpect and pytest work, or holds the import error that shows that they do
-// not. A probe is a JSON record of one command (package record). Sizes and the
-// user come from host probes only: a guest answers df and free with the same
-// words; what the guest's probes say, package commands gives to the
-// interpreters of the guest.
+// not. A probe is a JSON record of one command: {name, argv, exit_status,
+// stdout, stderr, start, duration, where}; where is "host" or "guest", and a
+// record that does not say, and does not lie under host/ or guest/, is left
+// alone. Sizes and the user come from host probes only: a guest answers df and
+// free with the same words.
 //
 // Left out: captures of df, free or id without such a record. Nothing in them
 // says whose they are.

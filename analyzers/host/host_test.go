@@ -66,8 +66,8 @@ func TestHarness(t *testing.T) {
 	}
 }
 
-// written writes a probe record.
-func written(where, argv, stdout string, exit int) string {
+// record writes a probe record.
+func record(where, argv, stdout string, exit int) string {
 	return fmt.Sprintf(`{"name": "p", "argv": [%s], "exit_status": %d, "stdout": %q, "stderr": "", "where": %q}`, `"`+strings.ReplaceAll(argv, "|", `", "`)+`"`, exit, stdout, where)
 }
 
@@ -78,41 +78,41 @@ const (
 
 func TestProbes(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
-		{written("host", "df|-kP|/nix/store", dfHead+"/dev/vda1       41152736 10485760  20971520  34% /nix\n", 0), "host.disk-free /nix=20.00"},
-		{written("host", "df|-h|/tmp", "Filesystem Size Used Avail Use% Mounted on\ntmpfs  7.8G  1.2M  7.5G   1% /tmp\n", 0), "host.disk-free /tmp=7.50"},
-		{written("host", "df|-B1|/tmp", "tmpfs  8589934592  0  5368709120   1% /tmp\n", 0), "host.disk-free /tmp=5.00"},
-		{written("host", "df|-i|/tmp", "tmpfs  1000000 10 999990 1% /tmp\n", 0), ""},
-		{written("host", "df|-m|/tmp", "tmpfs  1000 10 990 1% /tmp\n", 0), ""},
-		{written("host", "df|-k|/tmp", "tmpfs  1000000 10 999990 1% /tmp\n", 1), ""},
-		{written("guest", "df|-k|/", dfHead+"/dev/vda1 41152736 10485760  20971520  34% /\n", 0), ""},
-		{written("", "df|-k|/", dfHead+"/dev/vda1 41152736 10485760  20971520  34% /\n", 0), ""},
-		{written("host", "ls|df", "tmpfs  1000000 10 999990 1% /tmp\n", 0), ""},
-		{written("host", "cat|/proc/meminfo", meminfo, 0), "host.memory=8.00; host.memory-available=2.00"},
-		{written("host", "cat|/proc/cpuinfo", meminfo, 0), ""},
-		{written("guest", "cat|/proc/meminfo", meminfo, 0), ""},
-		{written("host", "cat|/sys/fs/cgroup/memory.max", "max\n", 0), "host.cgroup-memory=max"},
-		{written("host", "cat|/sys/fs/cgroup/memory.max", "4294967296\n", 0), "host.cgroup-memory=4.00"},
-		{written("host", "cat|/sys/fs/cgroup/memory.limit_in_bytes", "9223372036854771712\n", 0), "host.cgroup-memory=max"},
-		{written("host", "cat|/sys/fs/cgroup/memory.high", "4294967296\n", 0), ""},
-		{written("host", "bash|-lc|printenv USER", "root\n", 0), "host.user login=root"},
-		{written("host", "bash|-c|printenv USER", "", 1), "host.user non-login=(unset)"},
-		{written("host", "sh|-c|echo $USER", "\n", 0), "host.user non-login=(unset)"},
-		{written("host", "bash|--login|-c|echo ${USER:-}", "me\n", 0), "host.user login=me"},
-		{written("host", "printenv|USER", "me\n", 0), "host.user environment=me"},
-		{written("host", "sh|-c|echo USER", "USER\n", 0), ""},
-		{written("host", "sh|-c|echo $USERNAME", "me\n", 0), ""},
-		{written("host", "sh|-c|echo $USER", "", 127), ""},
-		{written("host", "sh|script|echo $USER", "me", 0), ""},
-		{written("guest", "sh|-c|echo $USER", "me\n", 0), ""},
-		{"[" + written("host", "printenv|USER", "me\n", 0) + "]", "host.user environment=me"},
-		{written("host", "printenv|USER", "me\n", 0) + "\n{\"name\": \"q\", ", "host.user environment=me; problem: the last probe record breaks off; those before were read"},
+		{record("host", "df|-kP|/nix/store", dfHead+"/dev/vda1       41152736 10485760  20971520  34% /nix\n", 0), "host.disk-free /nix=20.00"},
+		{record("host", "df|-h|/tmp", "Filesystem Size Used Avail Use% Mounted on\ntmpfs  7.8G  1.2M  7.5G   1% /tmp\n", 0), "host.disk-free /tmp=7.50"},
+		{record("host", "df|-B1|/tmp", "tmpfs  8589934592  0  5368709120   1% /tmp\n", 0), "host.disk-free /tmp=5.00"},
+		{record("host", "df|-i|/tmp", "tmpfs  1000000 10 999990 1% /tmp\n", 0), ""},
+		{record("host", "df|-m|/tmp", "tmpfs  1000 10 990 1% /tmp\n", 0), ""},
+		{record("host", "df|-k|/tmp", "tmpfs  1000000 10 999990 1% /tmp\n", 1), ""},
+		{record("guest", "df|-k|/", dfHead+"/dev/vda1 41152736 10485760  20971520  34% /\n", 0), ""},
+		{record("", "df|-k|/", dfHead+"/dev/vda1 41152736 10485760  20971520  34% /\n", 0), ""},
+		{record("host", "ls|df", "tmpfs  1000000 10 999990 1% /tmp\n", 0), ""},
+		{record("host", "cat|/proc/meminfo", meminfo, 0), "host.memory=8.00; host.memory-available=2.00"},
+		{record("host", "cat|/proc/cpuinfo", meminfo, 0), ""},
+		{record("guest", "cat|/proc/meminfo", meminfo, 0), ""},
+		{record("host", "cat|/sys/fs/cgroup/memory.max", "max\n", 0), "host.cgroup-memory=max"},
+		{record("host", "cat|/sys/fs/cgroup/memory.max", "4294967296\n", 0), "host.cgroup-memory=4.00"},
+		{record("host", "cat|/sys/fs/cgroup/memory.limit_in_bytes", "9223372036854771712\n", 0), "host.cgroup-memory=max"},
+		{record("host", "cat|/sys/fs/cgroup/memory.high", "4294967296\n", 0), ""},
+		{record("host", "bash|-lc|printenv USER", "root\n", 0), "host.user login=root"},
+		{record("host", "bash|-c|printenv USER", "", 1), "host.user non-login=(unset)"},
+		{record("host", "sh|-c|echo $USER", "\n", 0), "host.user non-login=(unset)"},
+		{record("host", "bash|--login|-c|echo ${USER:-}", "me\n", 0), "host.user login=me"},
+		{record("host", "printenv|USER", "me\n", 0), "host.user environment=me"},
+		{record("host", "sh|-c|echo USER", "USER\n", 0), ""},
+		{record("host", "sh|-c|echo $USERNAME", "me\n", 0), ""},
+		{record("host", "sh|-c|echo $USER", "", 127), ""},
+		{record("host", "sh|script|echo $USER", "me", 0), ""},
+		{record("guest", "sh|-c|echo $USER", "me\n", 0), ""},
+		{"[" + record("host", "printenv|USER", "me\n", 0) + "]", "host.user environment=me"},
+		{record("host", "printenv|USER", "me\n", 0) + "\n{\"name\": \"q\", ", "host.user environment=me; problem: the last probe record breaks off; those before were read"},
 	} {
 		if got := facts("probes.jsonl", bundle.Probe, tt.in+"\n"); got != tt.want {
 			t.Errorf("%s\n got %s\nwant %s", tt.in, got, tt.want)
 		}
 	}
 	// The folder may say where, when the record does not.
-	rec := strings.Replace(written("", "printenv|USER", "me\n", 0), `, "where": ""`, "", 1)
+	rec := strings.Replace(record("", "printenv|USER", "me\n", 0), `, "where": ""`, "", 1)
 	for path, want := range map[string]string{"host/user.json": "host.user environment=me", "guest/user.json": "", "user.json": ""} {
 		if got := facts(path, bundle.Probe, rec); got != want {
 			t.Errorf("%s: %s", path, got)
@@ -126,9 +126,9 @@ func TestProbes(t *testing.T) {
 
 // FuzzProbes: no panic, and evidence lies in the artifact.
 func FuzzProbes(f *testing.F) {
-	f.Add([]byte(written("host", "df|-h|/tmp", "tmpfs  7.8G  1.2M  7.5G   1% /tmp\n", 0)))
-	f.Add([]byte(written("host", "cat|/proc/meminfo", meminfo, 0)))
-	f.Add([]byte(written("guest", "sh|-c|echo $USER", "me\n", 0)))
+	f.Add([]byte(record("host", "df|-h|/tmp", "tmpfs  7.8G  1.2M  7.5G   1% /tmp\n", 0)))
+	f.Add([]byte(record("host", "cat|/proc/meminfo", meminfo, 0)))
+	f.Add([]byte(record("guest", "sh|-c|echo $USER", "me\n", 0)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		analyzertest.Sound(t, Analyzer, bundle.Probe, data)
 	})

@@ -11,19 +11,24 @@ import (
 	"forensics/analyzers/bundle"
 	"forensics/analyzers/host/hosttext"
 	"forensics/analyzers/host/jsonspan"
-	"forensics/analyzers/host/record"
 )
 
-// probe is one record with its artifact's bytes.
+// probe is one record.
 type probe struct {
-	*record.Record
-	data []byte
-	at   func(start, end int64) bundle.Evidence
+	name   string
+	guest  bool
+	argv   []string
+	exit   int
+	exited bool
+	stdout *jsonspan.Value
+	record *jsonspan.Value
+	data   []byte
+	at     func(start, end int64) bundle.Evidence
 }
 
 // probes reads the records of one artifact.
 func (r *reader) probes(l *hosttext.Log) {
-	records, err := record.Read(l.Path, l.Data)
+	values, err := jsonspan.Parse(l.Data)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		r.problem(l.Path, "the last probe record breaks off; those before were read")
 	} else if err != nil {
@@ -35,32 +40,61 @@ func (r *reader) probes(l *hosttext.Log) {
 		e.Quote = bundle.Printable(string(l.Data[start:min(end, start+16*bundle.MaxQuote)]))
 		return e
 	}
-	for _, rec := range records {
-		r.probe(&probe{Record: rec, data: l.Data, at: at})
+	for _, v := range values {
+		records := []*jsonspan.Value{v}
+		if v.Kind == jsonspan.Array {
+			records = v.Elems
+		}
+		for _, rec := range records {
+			if p, ok := newProbe(l.Path, rec); ok {
+				p.data, p.at = l.Data, at
+				r.probe(p)
+			}
+		}
 	}
+}
+
+// newProbe reads a record, and reports whether it is one that says where its
+// command ran.
+func newProbe(file string, v *jsonspan.Value) (*probe, bool) {
+	p := &probe{name: v.Get("name").String(), record: v, stdout: v.Get("stdout")}
+	where := v.Get("where").String()
+	if where == "" {
+		where, _, _ = strings.Cut(file, "/")
+	}
+	p.guest = where == "guest"
+	if p.name == "" {
+		p.name = strings.TrimSuffix(path.Base(file), path.Ext(file))
+	}
+	p.argv, _ = v.Get("argv").Strings()
+	if x := v.Get("exit_status"); x != nil && x.Kind == jsonspan.Number {
+		n, err := strconv.Atoi(x.Text)
+		p.exit, p.exited = n, err == nil
+	}
+	return p, len(p.argv) > 0 && (where == "host" || where == "guest")
 }
 
 // maxStdout bounds the output that becomes a value, in bytes.
 const maxStdout = 4 << 10
 
 func (r *reader) probe(p *probe) {
-	subject := p.Name
-	if p.Guest {
-		subject = "guest/" + p.Name
+	subject := p.name
+	if p.guest {
+		subject = "guest/" + p.name
 	}
-	if x := p.Value.Get("exit_status"); p.Exited {
-		r.State("probe.exit", subject, strconv.Itoa(p.Exit), p.at(x.Start, x.End))
+	if x := p.record.Get("exit_status"); p.exited {
+		r.State("probe.exit", subject, strconv.Itoa(p.exit), p.at(x.Start, x.End))
 	}
-	if out := p.Stdout.String(); out != "" {
+	if out := p.stdout.String(); out != "" {
 		out = strings.ToValidUTF8(out[:min(len(out), maxStdout)], "")
-		r.State("probe.stdout", subject, out, p.at(p.Stdout.Start, p.Stdout.End))
+		r.State("probe.stdout", subject, out, p.at(p.stdout.Start, p.stdout.End))
 	}
-	if p.Guest || !p.Exited {
+	if p.guest || !p.exited {
 		return
 	}
 	r.user(p)
 	r.tools(p)
-	if p.Exit == 0 && p.Stdout.String() != "" {
+	if p.exit == 0 && p.stdout.String() != "" {
 		r.sizes(p)
 	}
 }
@@ -68,14 +102,14 @@ func (r *reader) probe(p *probe) {
 // sizes reads the answers that tell memory and disk. What was asked, argv
 // says; of a shell, its script.
 func (r *reader) sizes(p *probe) {
-	command := strings.Join(p.Argv, " ")
-	if n := len(p.Argv); n >= 3 && shellRe.MatchString(p.Argv[0]) && shellKind(p.Argv[1:n-1]) != "" {
-		command = p.Argv[n-1]
+	command := strings.Join(p.argv, " ")
+	if n := len(p.argv); n >= 3 && shellRe.MatchString(p.argv[0]) && shellKind(p.argv[1:n-1]) != "" {
+		command = p.argv[n-1]
 	}
 	if strings.ContainsAny(command, ";|&`\n") {
 		return // more than one command answered
 	}
-	p.Stdout.Lines(p.data, func(text string, start, end int64) bool {
+	p.stdout.Lines(p.data, func(text string, start, end int64) bool {
 		at := p.at(start, end)
 		switch {
 		case dfRe.MatchString(command):
@@ -182,22 +216,22 @@ var (
 // user states the value of USER that a shell, or printenv, shows.
 func (r *reader) user(p *probe) {
 	kind := ""
-	switch n := len(p.Argv); {
-	case n == 2 && path.Base(p.Argv[0]) == "printenv" && p.Argv[1] == "USER":
+	switch n := len(p.argv); {
+	case n == 2 && path.Base(p.argv[0]) == "printenv" && p.argv[1] == "USER":
 		kind = "environment"
-	case n >= 3 && shellRe.MatchString(p.Argv[0]) && userScriptRe.MatchString(p.Argv[n-1]):
-		kind = shellKind(p.Argv[1 : n-1])
+	case n >= 3 && shellRe.MatchString(p.argv[0]) && userScriptRe.MatchString(p.argv[n-1]):
+		kind = shellKind(p.argv[1 : n-1])
 	}
-	unset := p.Exit == 1 && strings.HasSuffix(p.Argv[len(p.Argv)-1], "USER") // printenv's status
-	if kind == "" || p.Exit != 0 && !unset || p.Stdout == nil || p.Stdout.Kind != jsonspan.String {
+	unset := p.exit == 1 && strings.HasSuffix(p.argv[len(p.argv)-1], "USER") // printenv's status
+	if kind == "" || p.exit != 0 && !unset || p.stdout == nil || p.stdout.Kind != jsonspan.String {
 		return
 	}
-	value := strings.TrimSpace(p.Stdout.Text)
+	value := strings.TrimSpace(p.stdout.Text)
 	if value == "" {
 		value = "(unset)"
 	}
 	if !strings.ContainsAny(value, "\n\r") {
-		r.State("host.user", kind, value, p.at(p.Stdout.Start, p.Stdout.End))
+		r.State("host.user", kind, value, p.at(p.stdout.Start, p.stdout.End))
 	}
 }
 

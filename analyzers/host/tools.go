@@ -26,7 +26,7 @@ func (r *reader) tools(p *probe) {
 	case base == "command" && len(words) == 3 && words[1] == "-v":
 		r.lookedUp(p, words[2])
 	case base == "nix" && len(words) > 2 && words[1] == "flake" && (words[2] == "show" || words[2] == "metadata" || words[2] == "check"):
-		r.verdict(p, "nix", p.Exit == 0)
+		r.verdict(p, "nix", p.exit == 0)
 	case strings.HasPrefix(base, "qemu-system-"):
 		r.qemu(p, words)
 	case strings.HasPrefix(base, "python") && importRe.MatchString(words[len(words)-1]):
@@ -43,7 +43,7 @@ func (r *reader) tools(p *probe) {
 // words are the command's words, without a time limit, and those of a shell's
 // script when it is one simple command.
 func (p *probe) words() []string {
-	words := p.Argv
+	words := p.argv
 	if len(words) > 2 && path.Base(words[0]) == "timeout" {
 		words = words[2:]
 	}
@@ -62,11 +62,11 @@ var notFoundRe = regexp.MustCompile(`(?:^|: )([\w.+-]+): (?:command )?not found|
 
 // notFound returns the tool that the host does not have.
 func (p *probe) notFound(name string) (string, bundle.Evidence) {
-	if p.Exit != 127 {
+	if p.exit != 127 {
 		return "", bundle.Evidence{}
 	}
 	name = path.Base(name)
-	err := p.Value.Get("stderr")
+	err := p.record.Get("stderr")
 	if err == nil || !strings.Contains(err.Text, name) || !notFoundRe.MatchString(err.Text) {
 		return "", bundle.Evidence{}
 	}
@@ -85,7 +85,7 @@ func (r *reader) verdict(p *probe, tool string, works bool) {
 	value, ev := "works", p.status()
 	if !works {
 		value = "fails"
-		if err := p.Value.Get("stderr"); err != nil && err.Text != "" {
+		if err := p.record.Get("stderr"); err != nil && err.Text != "" {
 			ev = p.at(err.Start, err.End)
 		}
 	}
@@ -94,19 +94,19 @@ func (r *reader) verdict(p *probe, tool string, works bool) {
 
 // status is the place of the exit status.
 func (p *probe) status() bundle.Evidence {
-	x := p.Value.Get("exit_status")
+	x := p.record.Get("exit_status")
 	return p.at(x.Start, x.End)
 }
 
 // lookedUp reads `command -v TOOL`: silence and status 1 mean that it is not on
 // PATH.
 func (r *reader) lookedUp(p *probe, tool string) {
-	out := p.Stdout.String()
+	out := p.stdout.String()
 	switch {
-	case p.Exit == 0 && strings.HasSuffix(strings.TrimSpace(out), "/"+tool):
-		r.State("host.tool", toolName(tool), "found", p.at(p.Stdout.Start, p.Stdout.End))
-	case (p.Exit == 1 || p.Exit == 127) && strings.TrimSpace(out) == "":
-		r.State("host.tool", toolName(tool), "absent", p.at(p.Value.Start, p.Value.End))
+	case p.exit == 0 && strings.HasSuffix(strings.TrimSpace(out), "/"+tool):
+		r.State("host.tool", toolName(tool), "found", p.at(p.stdout.Start, p.stdout.End))
+	case (p.exit == 1 || p.exit == 127) && strings.TrimSpace(out) == "":
+		r.State("host.tool", toolName(tool), "absent", p.at(p.record.Start, p.record.End))
 	}
 }
 
@@ -120,19 +120,19 @@ var (
 // qemu reads probes of QEMU. A start with -S runs until it is ended: by the
 // time limit (124) or a signal, and then it did start.
 func (r *reader) qemu(p *probe, words []string) {
-	out := p.Stdout.String()
+	out := p.stdout.String()
 	switch {
 	case slices.Contains(words, "--version") || slices.Contains(words, "-version"):
 		if versionRe.MatchString(out) {
-			r.State("host.tool", "qemu", "found", p.at(p.Stdout.Start, p.Stdout.End))
+			r.State("host.tool", "qemu", "found", p.at(p.stdout.Start, p.stdout.End))
 		}
 	case slices.Contains(words, "help"):
-		if i := slices.Index(words, "-device"); i >= 0 && i+1 < len(words) && words[i+1] == "help" && p.Exit == 0 && out != "" {
+		if i := slices.Index(words, "-device"); i >= 0 && i+1 < len(words) && words[i+1] == "help" && p.exit == 0 && out != "" {
 			value := "lacking"
 			if virtioNetRe.MatchString(out) && virtioRngRe.MatchString(out) {
 				value = "complete"
 			}
-			r.State("host.qemu-devices", "", value, p.at(p.Stdout.Start, p.Stdout.End))
+			r.State("host.qemu-devices", "", value, p.at(p.stdout.Start, p.stdout.End))
 		}
 	case slices.Contains(words, "-S"):
 		r.smoke(p, words)
@@ -140,14 +140,14 @@ func (r *reader) qemu(p *probe, words []string) {
 }
 
 func (r *reader) smoke(p *probe, words []string) {
-	started := p.Exit == 124 && path.Base(p.Argv[0]) == "timeout" || p.Exit == 0
+	started := p.exit == 124 && path.Base(p.argv[0]) == "timeout" || p.exit == 0
 	what := "start"
 	if i := slices.Index(words, "-netdev"); i >= 0 && i+1 < len(words) && strings.HasPrefix(words[i+1], "user") {
 		what = "user-network"
 	}
 	if started {
 		r.State("host.smoke", what, "works", p.status())
-	} else if err := p.Value.Get("stderr"); err != nil && err.Text != "" {
+	} else if err := p.record.Get("stderr"); err != nil && err.Text != "" {
 		r.State("host.smoke", what, "fails", p.at(err.Start, err.End))
 	}
 }
@@ -156,7 +156,7 @@ var importRe = regexp.MustCompile(`^import (?:pexpect|pytest)\b|; ?import (?:pex
 
 // imports reads a Python that imports the test tools.
 func (r *reader) imports(p *probe, script string) {
-	if p.Exit != 0 {
+	if p.exit != 0 {
 		return // the error names the module: hosttext's lines have it
 	}
 	for _, t := range tools {
@@ -176,15 +176,15 @@ func (r *reader) cache(p *probe, words []string) {
 	if !slices.ContainsFunc(words, cacheRe.MatchString) {
 		return
 	}
-	all := httpRe.FindAllStringSubmatch(p.Stdout.String(), -1)
+	all := httpRe.FindAllStringSubmatch(p.stdout.String(), -1)
 	switch {
-	case p.Exit == 0 && len(all) > 0 && all[len(all)-1][1] == "200":
-		r.State("host.cache", "", "reachable", p.at(p.Stdout.Start, p.Stdout.End))
+	case p.exit == 0 && len(all) > 0 && all[len(all)-1][1] == "200":
+		r.State("host.cache", "", "reachable", p.at(p.stdout.Start, p.stdout.End))
 	case len(all) > 0 && all[len(all)-1][1] >= "400":
-		r.State("host.cache", "", "refused", p.at(p.Stdout.Start, p.Stdout.End))
-	case p.Exit != 0:
+		r.State("host.cache", "", "refused", p.at(p.stdout.Start, p.stdout.End))
+	case p.exit != 0:
 		// curl's own words: could not resolve, refused, timed out.
-		if err := p.Value.Get("stderr"); err != nil && err.Text != "" {
+		if err := p.record.Get("stderr"); err != nil && err.Text != "" {
 			r.State("host.cache", "", "unreachable", p.at(err.Start, err.End))
 		}
 	}
@@ -192,16 +192,16 @@ func (r *reader) cache(p *probe, words []string) {
 
 // isos counts what a search for images lists.
 func (r *reader) isos(p *probe) {
-	if p.Exit != 0 || p.Stdout == nil || p.Stdout.Kind != jsonspan.String {
+	if p.exit != 0 || p.stdout == nil || p.stdout.Kind != jsonspan.String {
 		return
 	}
 	n := 0
-	for _, l := range strings.Split(p.Stdout.Text, "\n") {
+	for _, l := range strings.Split(p.stdout.Text, "\n") {
 		if strings.HasSuffix(strings.TrimSpace(l), ".iso") {
 			n++
 		}
 	}
-	r.State("host.isos", "", strconv.Itoa(n), p.at(p.Stdout.Start, p.Stdout.End))
+	r.State("host.isos", "", strconv.Itoa(n), p.at(p.stdout.Start, p.stdout.End))
 }
 
 // denialRe is the audit record of AppArmor, or SELinux's AVC, about the devices
@@ -209,10 +209,10 @@ func (r *reader) isos(p *probe) {
 var denialRe = regexp.MustCompile(`(?:apparmor="DENIED"|avc: +denied).*(?:/dev/kvm|/dev/net/tun|name="(?:kvm|tun)").*`)
 
 func (r *reader) denials(p *probe) {
-	if p.Stdout == nil {
+	if p.stdout == nil {
 		return
 	}
-	p.Stdout.Lines(p.data, func(text string, start, end int64) bool {
+	p.stdout.Lines(p.data, func(text string, start, end int64) bool {
 		if denialRe.MatchString(text) && strings.Contains(text, "qemu") {
 			ev := p.at(start, end)
 			r.State("host.denied", "", ev.Quote, ev)

@@ -13,7 +13,9 @@
 //
 // # Invariants
 //
-//   - A message is known by its stamp, "[   12.345678] ". It may stand within a
+//   - A message is known by its stamp, "[   12.345678] ", by dmesg's clock times
+//     (--ctime, --time-format iso), by the head of a record of /dev/kmsg, or by
+//     its place in dmesg --json. One with the kernel's stamp may stand within a
 //     line, spliced into a program's output, but not in what somebody typed,
 //     behind a prompt, in quotes, or in a line of a journal or a harness.
 //   - Only what a message says outright is stated. Complaints that healthy
@@ -38,6 +40,7 @@ import (
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
+	"forensics/analyzers/commands"
 	"forensics/analyzers/console"
 	"forensics/analyzers/journal"
 )
@@ -73,6 +76,9 @@ type said struct {
 	Message
 	by  source
 	cut bool
+	// dated: its stamp is a clock's, such as other programs write, too: it alone
+	// is no sign of a kernel.
+	dated bool
 }
 
 // From returns the logs that the pass's analyzer required: one per artifact
@@ -86,7 +92,7 @@ func From(p *analyzers.Pass) []*Log {
 var Analyzer = &analyzers.Analyzer{
 	Name:     "kernel",
 	Doc:      "States what the kernel's messages say of the machine and of how the kernel died.",
-	Requires: []*analyzers.Analyzer{console.Analyzer, journal.Analyzer},
+	Requires: []*analyzers.Analyzer{console.Analyzer, commands.Analyzer, journal.Analyzer},
 	Facts:    facts,
 	Run:      run,
 }
@@ -96,6 +102,14 @@ func run(p *analyzers.Pass) (any, error) {
 	for _, t := range console.From(p) {
 		if l := readConsole(t); len(l.told) > 0 {
 			byPath[t.Path] = l
+		}
+	}
+	for _, d := range commands.From(p) {
+		if l := readAnswers(d); len(l.told) > 0 {
+			if have := byPath[d.Path]; have != nil {
+				l.told = append(l.told, have.told...)
+			}
+			byPath[d.Path] = l
 		}
 	}
 	for _, j := range journal.From(p) {
@@ -127,9 +141,13 @@ func (l *Log) order() {
 	if l.Kind != bundle.NativeJ {
 		sort.SliceStable(l.told, func(i, j int) bool { return l.told[i].Evidence.Start < l.told[j].Evidence.Start })
 	}
+	shown := false // that dated messages are the kernel's
 	for i := range l.told {
-		if l.told[i].by == ring {
-			l.Messages = append(l.Messages, l.told[i].Message)
+		shown = shown || strings.HasPrefix(l.told[i].Text, "Linux version ")
+	}
+	for i := range l.told {
+		if m := &l.told[i]; m.by == ring && (shown || !m.dated) {
+			l.Messages = append(l.Messages, m.Message)
 		}
 	}
 }

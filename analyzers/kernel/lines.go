@@ -30,34 +30,39 @@ func readConsole(t *console.Transcript) *Log {
 				text = text[:min(line.TypedFrom, len(text))]
 			}
 			if p.Paste != console.On {
-				l.piece(t, p, text)
+				l.line(text, func(start, end int) bundle.Evidence {
+					if start == 0 && end == len(text) && end == len(p.Text) {
+						return t.PieceEvidence(p)
+					}
+					return t.TextEvidence(p, start, end)
+				})
 			}
 		}
 	}
 	return l
 }
 
-// piece reads one piece of a line: a message, several spliced together, or a
-// program's line.
-func (l *Log) piece(t *console.Transcript, p *console.Piece, text string) {
-	at, start := nextStamp(text, 0)
-	if at.end == 0 {
-		if mayMatter(text) && !isEntry(text) {
-			l.told = append(l.told, said{Message: Message{Seconds: -1, Text: strings.TrimSpace(text), Evidence: t.PieceEvidence(p)}, by: bare})
+// line reads one piece of a line: a message, several spliced together, or a
+// program's line. at gives the evidence of text's bytes from start to end.
+func (l *Log) line(text string, at func(start, end int) bundle.Evidence) {
+	first, start := nextStamp(text, 0)
+	if first.end == 0 {
+		if !l.answered(text, at) && mayMatter(text) && !isEntry(text) {
+			l.told = append(l.told, said{Message: Message{Seconds: -1, Text: strings.TrimSpace(text), Evidence: at(0, len(text))}, by: bare})
 		}
 		return
 	}
 	if isEntry(text) || !mayPrecede(text[:start]) {
 		return
 	}
-	for at.end > 0 {
-		next, end := nextStamp(text, at.end)
+	for stamp := first; stamp.end > 0; {
+		next, end := nextStamp(text, stamp.end)
 		if next.end == 0 {
 			end = len(text)
 		}
-		body := strings.TrimRight(text[at.end:end], " \t")
-		l.told = append(l.told, said{Message: Message{Seconds: at.seconds, Text: body, Evidence: t.TextEvidence(p, start, at.end+len(body))}, by: ring})
-		at, start = next, end
+		body := strings.TrimRight(text[stamp.end:end], " \t")
+		l.say(stamp.seconds, body, at(start, stamp.end+len(body)))
+		stamp, start = next, end
 	}
 }
 

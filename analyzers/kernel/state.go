@@ -50,7 +50,7 @@ func (s *stater) booted() {
 		if m.by != ring {
 			continue
 		}
-		if first == nil {
+		if first == nil && !m.dated {
 			first = m
 		}
 		if strings.HasPrefix(m.Text, "Linux version ") {

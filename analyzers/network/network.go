@@ -16,7 +16,6 @@
 package network
 
 import (
-	"encoding/json"
 	"maps"
 	"regexp"
 	"slices"
@@ -157,6 +156,9 @@ var (
 	linkRe    = regexp.MustCompile(`^\s*[●○] \d+: (\S+)\s*$`)
 	ctlAddrRe = regexp.MustCompile(`^\s*Address: ` + ipv4 + `(?: \(DHCP(?:v?4) via ` + ipv4 + `\))?`)
 	ctlMoreRe = regexp.MustCompile(`^ {10,}` + ipv4 + `(?: \(DHCP(?:v?4) via ` + ipv4 + `\))?`)
+	// networkctl list: index, link, type, operational state, set-up. Without the
+	// daemon the last two are "n/a".
+	ctlRowRe = regexp.MustCompile(`^ *\d+ (\S+) +[a-z]+ +(missing|off|no-carrier|dormant|degraded-carrier|carrier|degraded|enslaved|routable) +(?:pending|initialized|configuring|configured|unmanaged|failed|linger)$`)
 	// networkctl without the daemon still lists the links.
 	ctlDownRe = regexp.MustCompile(`^(?:WARNING: )?systemd-networkd is not running`)
 	// Its D-Bus name is an alias that the unit brings with it.
@@ -237,7 +239,12 @@ func (in *interp) ip(c *commands.Command) (asked string, got bool) {
 	ws := c.Words()
 	asked = askedFor(ws)
 	w := &walk{in: in, asked: asked, brief: len(ws) > 1 && ws[0] == "ip" && slices.ContainsFunc(ws, func(w string) bool { return strings.HasPrefix("-brief", w) && len(w) > 2 })}
-	for _, l := range c.Answer {
+	lines := c.Answer
+	if c.JSON != nil && (len(ws) == 0 || ws[0] == "ip") {
+		w.json(c.JSON)
+		lines = c.JSON.Rest
+	}
+	for _, l := range lines {
 		w.line(strings.TrimRight(l.Text, " "), l.Evidence)
 	}
 	return asked, w.got
@@ -279,44 +286,10 @@ func (w *walk) line(text string, ev bundle.Evidence) {
 			}
 		}
 	case w.asked != "" && strings.HasPrefix(text, "["):
-		w.json(text, ev)
+		w.got = true // JSON that cannot be read is not empty
 	case w.asked != "" && bareRe.MatchString(text):
 		w.in.address(w.asked, bareRe.FindStringSubmatch(text)[1], ev)
 		w.got = true
-	}
-}
-
-// json reads ip -j.
-func (w *walk) json(text string, ev bundle.Evidence) {
-	w.got = true // what cannot be read is not empty
-	var links []struct {
-		Name  string   `json:"ifname"`
-		Flags []string `json:"flags"`
-		Addrs []struct {
-			Family  string `json:"family"`
-			Local   string `json:"local"`
-			Prefix  int    `json:"prefixlen"`
-			Dynamic bool   `json:"dynamic"`
-		} `json:"addr_info"`
-	}
-	if json.Unmarshal([]byte(text), &links) != nil {
-		return
-	}
-	w.got = false
-	for _, l := range links {
-		if slices.Contains(l.Flags, "LOWER_UP") {
-			w.in.carrier(l.Name, ev)
-		}
-		for _, a := range l.Addrs {
-			if a.Family != "inet" || !addrRe.MatchString(a.Local) {
-				continue
-			}
-			w.in.address(l.Name, a.Local+"/"+strconv.Itoa(a.Prefix), ev)
-			if a.Dynamic && !linkLocal(a.Local) {
-				w.in.lease(l.Name, "yes", ev)
-			}
-			w.got = w.got || l.Name == w.asked
-		}
 	}
 }
 
@@ -338,14 +311,23 @@ func (in *interp) carrier(iface string, ev bundle.Evidence) {
 	in.p.State("net.any-carrier", "", iface, ev)
 }
 
-// networkctl reads networkctl status blocks.
+// networkctl reads networkctl's answers.
 func (in *interp) networkctl(c *commands.Command) {
+	if ws := c.Words(); c.JSON != nil && (len(ws) == 0 || ws[0] == "networkctl") {
+		in.networkctlJSON(c.JSON)
+	}
 	iface, listing, down := "", false, false
 	for _, l := range c.Answer {
 		text := strings.TrimRight(l.Text, " ")
 		down = down || ctlDownRe.MatchString(strings.TrimSpace(text))
 		if noDaemonRe.MatchString(strings.TrimSpace(text)) {
 			in.p.State("net.no-networkd", "", l.Evidence.Quote, l.Evidence)
+		}
+		if m := ctlRowRe.FindStringSubmatch(text); m != nil && !down {
+			in.p.State("net.networkd", "", "yes", l.Evidence)
+			if slices.Contains(carriers, m[2]) {
+				in.carrier(m[1], l.Evidence)
+			}
 		}
 		if m := linkRe.FindStringSubmatch(text); m != nil {
 			iface = m[1]

@@ -24,6 +24,7 @@ func TestPatterns(t *testing.T) {
 		{linkRe, "● 2: lan", "● lan.device"},
 		{ctlAddrRe, "  Address: 10.0.2.15 (DHCP4 via 10.0.2.2)", "  Address: fe80::1"},
 		{ctlMoreRe, "                 192.168.1.4", "  192.168.1.4"},
+		{ctlRowRe, "  2 lan  ether    routable    configured", "  2 lan  ether    n/a         n/a"},
 		{ctlDownRe, "WARNING: systemd-networkd is not running, output will be incomplete.", "systemd-networkd is running"},
 		{noDaemonRe, "Failed to query link DHCP leases: Unit dbus-org.freedesktop.network1.service not found.", "Failed to query x: Unit foo.service not found."},
 		{ctlUpRe, "  State: routable (configured)", "  State: no-carrier (configuring)"},

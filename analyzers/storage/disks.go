@@ -16,6 +16,9 @@ var (
 	// blkid: `/dev/vdb: UUID="…" TYPE="linux_raid_member"`.
 	blkidRe = regexp.MustCompile(`^(/dev/[\w/.-]+): (.*)$`)
 	typeRe  = regexp.MustCompile(`(?:^| )(?:TYPE|PTTYPE)="([^"]+)"`)
+	// blkid -o export: a line for each value, the device's name first.
+	devnameRe  = regexp.MustCompile(`^DEVNAME=(\S+)$`)
+	exportedRe = regexp.MustCompile(`^(?:TYPE|PTTYPE)=(\S+)$`)
 	// wipefs: "vda  0x200  gpt  …"; its table has a DEVICE column since 2.35.
 	wipefsRe = regexp.MustCompile(`^(?:/dev/)?([sv]d[a-z]+\d*|nvme\d+n\d+(?:p\d+)?)\s+0x[0-9a-f]+\s+([A-Za-z]\S*)`)
 	// A partition's disk.
@@ -29,8 +32,16 @@ var medium = []string{"iso9660", "squashfs", "udf"}
 // disks reads listings of signatures.
 func (in *interp) disks(c *commands.Command) {
 	ws := c.Words()
+	exported := ""
 	for _, l := range c.Answer {
 		text := strings.TrimSpace(l.Text)
+		if len(ws) == 0 || ws[0] == "blkid" {
+			if m := devnameRe.FindStringSubmatch(text); m != nil {
+				exported = m[1]
+			} else if m := exportedRe.FindStringSubmatch(text); m != nil && exported != "" {
+				in.seen(exported, m[1], l.Evidence)
+			}
+		}
 		if m := blkidRe.FindStringSubmatch(text); m != nil && (len(ws) == 0 || ws[0] == "blkid") {
 			for _, t := range typeRe.FindAllStringSubmatch(m[2], 4) {
 				in.seen(m[1], t[1], l.Evidence)

@@ -130,9 +130,8 @@ var (
 	lvHeadRe = regexp.MustCompile(`^\s*LV\s+VG\b|^\s*LV$|^\s*VG\s+LV\b`)
 	// Any head: "VG    PV", "LV   VG   LSize".
 	headRe = regexp.MustCompile(`^\s*(?:VG|LV|PV)(?:\s+[#%A-Z][\w#%/]*)*$`)
-	// --reportformat json.
-	jsonVGRe = regexp.MustCompile(`"vg_name": ?"([^"]+)"`)
-	jsonLVRe = regexp.MustCompile(`"lv_name": ?"([^"]+)"`)
+	// A row of pvs that names a group: "/dev/vdb   main lvm2 a--  <4.00g 0".
+	pvRowRe = regexp.MustCompile(`^\s*/dev/\S+\s+(\S+)\s+lvm[12]\s+[a-z-]{3}\s`)
 	// lvm2 when it was asked for one by name.
 	noVGRe = regexp.MustCompile(`^\s*Volume group "([^"]+)" not found`)
 	noLVRe = regexp.MustCompile(`^\s*Failed to find logical volume "([^"]+)"`)
@@ -150,7 +149,9 @@ type list struct {
 // lvm reads listings of volume groups and logical volumes.
 func (in *interp) lvm(c *commands.Command, root bool) {
 	ws := c.Words()
-	if len(ws) == 0 && len(c.Answer) > 0 && c.Text == "" {
+	if len(ws) == 0 && c.JSON != nil {
+		ws = toolOf(c.JSON)
+	} else if len(ws) == 0 && len(c.Answer) > 0 && c.Text == "" {
 		switch head := strings.TrimRight(c.Answer[0].Text, " "); {
 		case vgHeadRe.MatchString(head):
 			ws = []string{"vgs"}
@@ -164,16 +165,25 @@ func (in *interp) lvm(c *commands.Command, root bool) {
 	switch ws[0] {
 	case "vgs", "lvs":
 		in.listing(ws, c, root)
+	case "pvs":
+		in.volumes(c)
 	case "vgdisplay", "lvdisplay":
 		in.unfound(c, root)
 	case "lsblk":
-		in.lsblk(c)
+		if c.JSON != nil {
+			in.lsblkJSON(ws, c)
+		} else {
+			in.lsblk(c)
+		}
 	}
 }
 
 func (in *interp) listing(ws []string, c *commands.Command, root bool) {
 	r := reportOf(ws)
 	l := in.rowsOf(r, c)
+	if c.JSON != nil {
+		l = in.reported(r, c)
+	}
 	what, want := "lvm.lv", in.vg+"/"+in.lv
 	if ws[0] == "vgs" {
 		what, want = "lvm.vg", in.vg
@@ -188,7 +198,7 @@ func (in *interp) listing(ws []string, c *commands.Command, root bool) {
 	if what == "lvm.vg" && len(l.names) > 0 {
 		in.p.State("lvm.listed", "", strings.Join(l.names, " "), l.rows...)
 	}
-	if len(c.Answer) == 0 && r.all && whole(c) && c.Kind != bundle.Serial && !silencedRe.MatchString(c.Text) {
+	if len(l.rows) == 0 && r.all && whole(c) && c.Kind != bundle.Serial && c.Kind != bundle.Probe && c.Text != "" && !silencedRe.MatchString(c.Text) && (len(c.Answer) == 0 || c.JSON != nil) {
 		in.blank[what] = append(in.blank[what], c.Echo)
 	}
 	if !slices.Contains(l.names, want) && root && in.settled && in.vg != "" && in.lv != "" && (len(l.rows) > 0 || empty(c)) {
@@ -223,9 +233,7 @@ func (in *interp) rowsOf(r report, c *commands.Command) list {
 			continue
 		}
 		name := ""
-		if r.json {
-			name = r.named(map[string]string{"vg_name": first(jsonVGRe, text), "lv_name": first(jsonLVRe, text)})
-		} else if f, ok := r.fields(text); ok {
+		if f, ok := r.fields(text); ok {
 			name = r.named(f)
 		}
 		if name == "" {
@@ -243,13 +251,6 @@ func (in *interp) rowsOf(r report, c *commands.Command) list {
 func (in *interp) notice(text string) bool {
 	n := in.p.Params.One("address-notice")
 	return n != "" && strings.HasPrefix(text, n)
-}
-
-func first(re *regexp.Regexp, text string) string {
-	if m := re.FindStringSubmatch(text); m != nil {
-		return m[1]
-	}
-	return ""
 }
 
 // named returns the name that a row has: VG, or VG/LV where the report is of
@@ -357,6 +358,13 @@ func tableOf(ws []string) table {
 var lsblkFlags = regexp.MustCompile(`^-([abdflmnprt]*o|[abdflmnprt]+)([A-Za-z:,-]*)$`)
 
 var (
+	// Short options in one word, with what -o takes.
+	lsblkShortRe = regexp.MustCompile(`^(-[a-zA-Z]*J[a-np-zA-Z]*o?)([A-Z][A-Z:,-]*)?$`)
+	// A disk's partition or file system as findmnt's source: "/dev/vda1",
+	// "/dev/vda1[/subvolume]".
+	sourceRe = regexp.MustCompile(`^(/dev/(?:[sv]d[a-z]+|nvme\d+n\d+))(?:p?\d+)?(?:\[/\S*\])?$`)
+	// findmnt's row: target, source, type, options.
+	mountRe = regexp.MustCompile(`^\S*?/\S*\s+(/dev/(?:[sv]d[a-z]+|nvme\d+n\d+))(?:p?\d+)?(?:\[/\S*\])?\s+\w+\s+\S+$`)
 	// lsblk's tree.
 	treeRe = regexp.MustCompile(`^[\s├└│|─` + "`" + `-]*`)
 	// A device, and MAJ:MIN, which lsblk prints unless other columns are asked.
@@ -379,32 +387,37 @@ func (in *interp) lsblk(c *commands.Command) {
 	if len(head) == 0 || head[0] != "NAME" || !slices.Contains(head, "TYPE") {
 		return
 	}
-	whole := t.all && whole(c)
-	var disks []string
-	var rows []bundle.Evidence
-	have := false
+	s := blocks{whole: t.all && whole(c)}
 	for _, l := range rest {
 		dev, kind, ok := lsblkRow(head, l.Text)
 		switch {
 		case !ok:
-			whole = whole && benignRow(l.Text) || in.notice(l.Text) && whole
+			s.whole = s.whole && (benignRow(l.Text) || in.notice(l.Text))
 		case kind == "lvm":
 			if vg, lv, ok := dmName(strings.TrimPrefix(strings.TrimPrefix(dev, "/dev/"), "mapper/")); ok {
-				have = have || vg == in.vg
-				in.p.State("lvm.vg", vg, "present", l.Evidence)
-				in.p.State("lvm.lv", vg+"/"+lv, "present", l.Evidence)
+				s.lvs = append(s.lvs, volume{vg, lv, l.Evidence})
 			}
 		case kind == "disk" && diskNameRe.MatchString(dev):
-			disks = append(disks, strings.TrimPrefix(dev, "/dev/"))
-			rows = append(rows, l.Evidence)
+			s.disks, s.rows = append(s.disks, strings.TrimPrefix(dev, "/dev/")), append(s.rows, l.Evidence)
 		}
 	}
-	if !whole || len(rows) == 0 {
+	in.blocks(&s, t)
+}
+
+// blocks states what an lsblk shows.
+func (in *interp) blocks(s *blocks, t table) {
+	have := false
+	for _, v := range s.lvs {
+		have = have || v.vg == in.vg
+		in.p.State("lvm.vg", v.vg, "present", v.ev)
+		in.p.State("lvm.lv", v.vg+"/"+v.lv, "present", v.ev)
+	}
+	if !s.whole || len(s.rows) == 0 {
 		return
 	}
-	in.p.State("disk.list", "", strings.Join(disks, " "), rows...)
+	in.p.State("disk.list", "", strings.Join(s.disks, " "), s.rows...)
 	if in.settled && !t.flat && in.vg != "" && in.lv != "" && !have {
-		in.p.State("lvm.lv", in.vg+"/"+in.lv, "absent", rows...)
+		in.p.State("lvm.lv", in.vg+"/"+in.lv, "absent", s.rows...)
 	}
 }
 

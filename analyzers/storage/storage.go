@@ -9,6 +9,9 @@
 // listing leaves out is absent only if the listing was root's, came after the
 // unit's end, was narrowed by nothing, and every line of it is understood.
 //
+// The tools' JSON is read like their tables, and shows the same; a listing that
+// breaks off shows nothing.
+//
 // A signature is the unit's own work unless it was there before: seen before
 // any step of a log that begins with the unit's start, made by the session
 // before it started the unit again, or beside a whole log without such a step.
@@ -163,7 +166,8 @@ var assignRe = regexp.MustCompile(`^(STATE|DETAIL)=([A-Za-z0-9_.-]+)$`)
 
 func (in *interp) dialogue(d *commands.Dialogue) {
 	root := false
-	in.settled, in.ran, in.over = d.Kind != bundle.Serial, false, false
+	// Captures are made at the end; when a probe ran, its record does not say.
+	in.settled, in.ran, in.over = d.Kind != bundle.Serial && d.Kind != bundle.Probe, false, false
 	var empty []*commands.Command
 	for _, c := range d.Commands {
 		if uid, _, ok := shell.UserID(c); ok {
@@ -185,6 +189,7 @@ func (in *interp) dialogue(d *commands.Dialogue) {
 		in.settle(c)
 		in.lvm(c, root || d.Kind != bundle.Serial)
 		in.disks(c)
+		in.mounts(c)
 		in.seeds(c)
 		in.restarts(c)
 	}
@@ -257,7 +262,7 @@ func (in *interp) settle(c *commands.Command) {
 		in.ran = in.ran || state || active && (text == "activating" || text == "deactivating")
 		final := state && !underway(m[2]) || active && (text == "failed" || text == "inactive" && in.ranBefore(l.Evidence))
 		if final {
-			in.settled, in.over = true, in.over || active
+			in.settled, in.over = c.Kind != bundle.Probe, in.over || active
 			in.p.State("storage.settled", "", "yes", l.Evidence)
 		}
 	}

@@ -58,6 +58,14 @@ func (c call) only() string {
 	return c.units[0]
 }
 
+// named returns the units that c names, nil when one of them is a pattern.
+func (c call) named() []string {
+	if slices.ContainsFunc(c.units, func(u string) bool { return strings.ContainsAny(u, "*?[") }) {
+		return nil
+	}
+	return c.units
+}
+
 // isActive takes systemctl is-active's words, one for each unit. Typed text
 // may stand around them, so only a line that is nothing else counts, and of one
 // unit only the first.
@@ -97,15 +105,15 @@ type property struct {
 }
 
 // show reads the properties that systemctl show prints: a group for each unit,
-// which begins where a name comes again. Id= names the unit; without it, they
-// belong to the one that was asked for.
-func (in *interp) show(c *commands.Command, asked string) {
-	var group []property
-	groups := 0
-	flush := func() {
+// with a blank line between. Id= names the unit; without it, the groups are
+// those of the units that were asked for, where as many groups are parted by
+// blank lines.
+func (in *interp) show(c *commands.Command, asked []string) {
+	groups, parted := properties(c.Answer, len(asked) == 1)
+	for i, group := range groups {
 		unit := ""
-		if groups == 0 {
-			unit = asked
+		if len(asked) == 1 && i == 0 || parted && len(groups) == len(asked) {
+			unit = asked[i]
 		}
 		for _, p := range group {
 			if p.key == "Id" {
@@ -115,20 +123,49 @@ func (in *interp) show(c *commands.Command, asked string) {
 		for _, p := range group {
 			in.property(unit, p)
 		}
-		group = group[:0]
-		groups++
 	}
-	for _, l := range c.Answer {
+}
+
+// properties returns the groups of an answer, and whether all are parted by
+// blank lines. Captures have lost those, but the numbers of the others tell
+// where they were. A name that comes again begins a group, too, and alone does
+// where there should be only one: there a blank line is foreign.
+func properties(answer []commands.Line, one bool) (groups [][]property, parted bool) {
+	var group []property
+	parted = true
+	step, last := lineStep(answer), 0
+	for _, l := range answer {
+		n := l.Evidence.Line
+		blank := strings.TrimSpace(l.Text) == "" || last > 0 && n-last > step
+		last = n
+		if blank && !one && len(group) > 0 {
+			groups, group = append(groups, group), nil
+		}
 		m := propRe.FindStringSubmatch(strings.TrimSpace(l.Text))
 		if m == nil {
 			continue
 		}
 		if slices.ContainsFunc(group, func(p property) bool { return p.key == m[1] }) {
-			flush()
+			groups, group, parted = append(groups, group), nil, false
 		}
 		group = append(group, property{m[1], m[2], l.Evidence})
 	}
-	flush()
+	if len(group) > 0 {
+		groups = append(groups, group)
+	}
+	return groups, parted
+}
+
+// lineStep returns by how much the numbers of neighbouring lines differ: 2
+// where carriage returns became line feeds.
+func lineStep(answer []commands.Line) int {
+	step := 0
+	for i := 1; i < len(answer); i++ {
+		if n := answer[i].Evidence.Line - answer[i-1].Evidence.Line; n > 0 && (step == 0 || n < step) {
+			step = n
+		}
+	}
+	return step
 }
 
 func (in *interp) property(unit string, p property) {

@@ -70,6 +70,9 @@ var Analyzer = &analyzers.Analyzer{
 		{Name: "unit.job", Doc: "The state of the unit's job in the queue.", Subject: "unit", Values: []string{"running", "waiting"}, Repeats: true},
 		{Name: "unit.after", Doc: "The unit is ordered after this one.", Subject: "unit", Values: nil, Repeats: true},
 		{Name: "unit.type", Doc: "Type= of the unit's service.", Subject: "unit", Values: nil},
+		{Name: "unit.start-time", Doc: "How long the unit took to start, in seconds, as systemd-analyze says.", Subject: "unit", Values: nil, Repeats: true},
+		{Name: "boot.startup", Doc: "How long the boot took until systemd had nothing left to start, in seconds.", Values: nil, Repeats: true},
+		{Name: "boot.starting", Doc: "systemd-analyze says that the boot is not finished: jobs are left in the queue.", Values: []string{"yes"}, Repeats: true},
 		{Name: "unit.remains", Doc: "RemainAfterExit= of the unit's service.", Subject: "unit", Values: []string{"yes", "no"}},
 	},
 	Run: run,
@@ -127,6 +130,7 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 	}
 	in.statusLines()
+	in.startups(logs)
 	in.blocked(logs)
 	return logs, nil
 }
@@ -256,7 +260,7 @@ func (in *interp) command(c *commands.Command) {
 		return
 	case ok && sc.verb == "show":
 		if !sc.bare {
-			in.show(c, sc.only())
+			in.show(c, sc.named())
 		}
 		return
 	case ok && sc.verb == "cat" && sc.only() != "":
@@ -267,8 +271,14 @@ func (in *interp) command(c *commands.Command) {
 		return
 	}
 	in.statusBlocks(c)
+	if len(ws) == 0 || ok {
+		in.listing(c)
+	}
+	if len(ws) == 0 || path.Base(ws[0]) == "systemd-analyze" {
+		in.timing(c)
+	}
 	if c.Text == "" {
-		in.show(c, "")
+		in.show(c, nil)
 	}
 	in.queue(c)
 }
@@ -277,12 +287,16 @@ func (in *interp) command(c *commands.Command) {
 func (in *interp) queue(c *commands.Command) {
 	for _, l := range c.Answer {
 		if m := jobRe.FindStringSubmatch(l.Text); m != nil {
-			if _, ok := in.jobs[job{m[1], m[2]}]; !ok {
-				in.jobs[job{m[1], m[2]}] = l.Evidence
-			}
-			in.p.State("unit.job", m[1], m[2], l.Evidence)
+			in.queued(m[1], m[2], l.Evidence)
 		}
 	}
+}
+
+func (in *interp) queued(unit, state string, ev bundle.Evidence) {
+	if _, ok := in.jobs[job{unit, state}]; !ok {
+		in.jobs[job{unit, state}] = ev
+	}
+	in.p.State("unit.job", unit, state, ev)
 }
 
 // waited states the questions that ended in "activating" before the session
