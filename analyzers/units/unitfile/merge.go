@@ -109,7 +109,7 @@ func (u *Unit) Environment(section string) ([]string, error) {
 			errs = append(errs, fmt.Errorf("%s:%d: %w", o.Path, o.Line, err))
 		}
 		for _, word := range words {
-			word = Specifiers(word, u.Name)
+			word = Specifiers(word, u.nameFor(o))
 			key, _, ok := strings.Cut(word, "=")
 			if !ok || !isVariable(key) {
 				errs = append(errs, fmt.Errorf("%s:%d: %.100q is no assignment", o.Path, o.Line, word))
@@ -124,6 +124,14 @@ func (u *Unit) Environment(section string) ([]string, error) {
 		}
 	}
 	return vars, errors.Join(errs...)
+}
+
+// nameFor is the name whose specifiers an option's are.
+func (u *Unit) nameFor(o Option) string {
+	if o.Path == u.Path {
+		return u.Name
+	}
+	return u.Names[0]
 }
 
 // isVariable is env_name_is_valid of systemd.

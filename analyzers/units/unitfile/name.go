@@ -69,12 +69,13 @@ func isConfig(name string) bool {
 }
 
 // aliasOK reports whether a link of one name may stand for the unit of
-// another: of one kind, and both or none with an instance or a place for one.
+// another: of one kind, and both or none with an '@'; an instance for the same
+// instance or for a template, a template for a template.
 func aliasOK(alias, target unitName) bool {
 	switch {
 	case alias.kind != target.kind || !kinds[alias.kind] || alias.at != target.at:
 		return false
-	case alias.isInstance() && target.isInstance():
+	case target.isInstance():
 		return alias.instance == target.instance
 	}
 	return true

@@ -189,7 +189,8 @@ func (s *scanner) logical() (*logicalLine, string) {
 	var l *logicalLine
 	var joined []byte
 	for s.at < len(s.data) {
-		line, start, end := s.line, s.at, s.physical()
+		line, start := s.line, s.at
+		end := s.physical()
 		text := s.data[start:end]
 		if end-start >= maxLine {
 			return &logicalLine{line: line, start: int64(start), end: int64(end)}, fmt.Sprintf("line of more than %d bytes", maxLine)

@@ -49,7 +49,6 @@ func TimeSpan(value string) (usec uint64, err error) {
 		return 0, spanError(value, rest, errSpan)
 	}
 	for rest != "" {
-		var term uint64
 		after, term, err := spanTerm(rest)
 		if err != nil {
 			return 0, spanError(value, rest, err)
@@ -69,17 +68,17 @@ func spanError(value, rest string, err error) error {
 
 // spanTerm reads a number and its unit.
 func spanTerm(s string) (rest string, usec uint64, err error) {
-	digits := strings.TrimPrefix(s, "+")
 	if strings.HasPrefix(s, "-") {
 		return s, 0, errSpanRange
 	}
+	digits, signed := strings.CutPrefix(s, "+")
 	whole, rest := leadingDigits(digits)
 	fraction, point := "", false
 	if after, ok := strings.CutPrefix(rest, "."); ok {
 		point = true
 		fraction, rest = leadingDigits(after)
 	}
-	if whole == "" && !point || point && fraction == "" {
+	if whole == "" && (signed || !point) || point && fraction == "" {
 		return s, 0, errSpan
 	}
 	multiplier, after, ok := spanUnit(rest)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -21,8 +22,12 @@ const (
 
 // A Unit is what a tree holds under a name.
 type Unit struct {
-	Name  string   // as asked for: getty@ttyS0.service
-	Names []string // Name, then its aliases, sorted
+	Name string // as asked for: getty@ttyS0.service
+
+	// Names starts with the name of the fragment, by which systemd knows the
+	// unit; the others follow, sorted. Specifiers of drop-ins are of the first
+	// name, those of the fragment of the name that it was loaded by: Name.
+	Names []string
 
 	// Path is the fragment's name in the fs.FS: a directory of the search
 	// path and a file in it. It is empty where there are drop-ins only: then
@@ -44,7 +49,9 @@ type Unit struct {
 
 // A Source is a file of a unit.
 type Source struct {
-	Path string // its name in the fs.FS, as found, links not followed
+	// Path is its name in the fs.FS: as found in the search path, but a
+	// drop-in's directory with its links followed, as systemd names it.
+	Path string
 	Data []byte
 }
 
@@ -111,17 +118,19 @@ func (l *loader) fragment(n unitName) {
 		return
 	}
 	l.Path = file
-	names := map[string]bool{}
-	for _, alias := range append(l.tree.aliases[file], path.Base(file)) {
+	l.Names = nil
+	id, _ := splitName(path.Base(file))
+	if id.isTemplate() {
+		id = id.with(n.instance)
+	}
+	names := map[string]bool{l.Name: true}
+	for _, alias := range l.tree.aliases[file] {
 		if alias = l.instantiate(alias, n, file); alias != "" {
 			names[alias] = true
 		}
 	}
-	delete(names, l.Name)
-	for name := range names {
-		l.Names = append(l.Names, name)
-	}
-	slices.Sort(l.Names[1:])
+	delete(names, id.String())
+	l.Names = append([]string{id.String()}, slices.Sorted(maps.Keys(names))...)
 }
 
 // instantiate returns the alias as a name of this unit: a template's, filled
@@ -170,10 +179,17 @@ func (l *loader) masked(file string) bool {
 
 // dropInDirs returns the directories of a unit's drop-ins, the one that
 // decides first. The place in the search path goes before how well the name
-// fits; those of the kind (service.d) come last.
+// fits; those of the kind (service.d) come last. systemd takes aliases in the
+// order of a hash, so two that have drop-ins of one base name are not told apart.
 func (l *loader) dropInDirs(n unitName) []string {
 	var dirs []string
-	for _, name := range l.Names {
+	names := l.Names
+	if id, _ := splitName(path.Base(l.Path)); n.isInstance() && id.isTemplate() {
+		// The template is a name of its instances, of which the cut ones have
+		// no '@': foo-bar@x.service has foo-@x.service.d and foo-.service.d.
+		names = append(slices.Clone(names), id.String())
+	}
+	for _, name := range names {
 		n, _ := splitName(name)
 		for _, d := range l.tree.dirs {
 			for _, base := range dropInNames(n) {
@@ -212,7 +228,7 @@ func dropInNames(n unitName) []string {
 		if dash < 0 {
 			return names
 		}
-		n.prefix = n.prefix[:dash+1]
+		n.prefix, n.at = n.prefix[:dash+1], n.isInstance()
 	}
 }
 
@@ -235,11 +251,11 @@ func (l *loader) dropIns(dirs []string) []string {
 			if strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".conf") || first[name] != "" {
 				continue
 			}
-			first[name] = path.Join(dir, name)
+			first[name] = path.Join(real, name)
 		}
 	}
 	var files []string
-	for _, base := range sortedKeys(first) {
+	for _, base := range slices.Sorted(maps.Keys(first)) {
 		files = append(files, first[base])
 	}
 	if len(files) > maxDropIns {
@@ -247,15 +263,6 @@ func (l *loader) dropIns(dirs []string) []string {
 		files = files[:maxDropIns]
 	}
 	return files
-}
-
-func sortedKeys(m map[string]string) []string {
-	var keys []string
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // add reads a file into the unit. A masked drop-in is a source without text.
