@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"sort"
@@ -170,6 +171,7 @@ func (r *Run) join(in *Run) {
 // say what was left out. Two runs in directories are never taken for one.
 func Distinct(runs []*Run) (kept []*Run, notes []Problem) {
 	gone := map[*Run]bool{}
+	left := map[string]*leftOut{}
 	for _, r := range runs {
 		for _, u := range runs {
 			if u == r || gone[u] || !r.packedAs(u) {
@@ -177,18 +179,36 @@ func Distinct(runs []*Run) (kept []*Run, notes []Problem) {
 			}
 			if more, ok := r.repeats(u); ok {
 				gone[r] = true
-				notes = append(notes, Problem{Path: r.Path, Text: copyNote(u, more)})
+				if left[r.Archive] == nil {
+					left[r.Archive] = &leftOut{of: u}
+				}
+				left[r.Archive].runs++
+				left[r.Archive].more += more
 				break
 			}
 		}
 	}
+	for _, p := range slices.Sorted(maps.Keys(left)) {
+		notes = append(notes, Problem{Path: p, Text: left[p].String()})
+	}
 	return slices.DeleteFunc(slices.Clone(runs), func(r *Run) bool { return gone[r] }), notes
 }
 
-func copyNote(u *Run, more int) string {
-	s := "repeats " + u.Path + ": not counted again"
-	if more > 0 {
-		s += fmt.Sprintf("; %d files in it stand nowhere else: unpack it to have them read", more)
+// leftOut is what was left out of an archive.
+type leftOut struct {
+	of   *Run // the first run that is repeated
+	runs int
+	more int // files that stand nowhere else
+}
+
+func (l *leftOut) String() string {
+	s := "repeats " + path.Clean(l.of.Path)
+	if l.runs > 1 {
+		s += fmt.Sprintf(" and %d other runs", l.runs-1)
+	}
+	s += ": not counted again"
+	if l.more > 0 {
+		s += fmt.Sprintf("; files that stand nowhere else: %d, unpack it to have them read", l.more)
 	}
 	return s
 }
