@@ -119,19 +119,14 @@ func (r *file) readBlocks() {
 		return
 	}
 	c, err := r.f.behindInode(r.node)
-	var b [4096]byte
 	at := r.node.start
-	for left := r.n; left > 0 && err == nil; {
-		part := b[:min(left*4, int64(len(b)))]
-		left -= int64(len(part) / 4)
-		if err = c.read(part); err != nil {
+	for err == nil && int64(len(r.blocks)) < r.n {
+		var b [4]byte
+		if err = c.read(b[:]); err != nil {
 			break
 		}
-		for ; len(part) > 0; part = part[4:] {
-			bl := block{at, binary.LittleEndian.Uint32(part)}
-			if at, err = r.f.behind(bl); err != nil {
-				break
-			}
+		bl := block{at, binary.LittleEndian.Uint32(b[:])}
+		if at, err = r.f.behind(bl); err == nil {
 			r.blocks = append(r.blocks, bl)
 		}
 	}

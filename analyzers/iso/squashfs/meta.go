@@ -84,7 +84,8 @@ func (f *FS) unpack(dst, src []byte) (int, error) {
 	defer f.pool.Put(u)
 	n, err := u.unpack(dst, src)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", f.Compression, err)
+		// Not wrapped: an end of the block's data is none of the file's.
+		return 0, fmt.Errorf("%s: %v", f.Compression, err)
 	}
 	return n, nil
 }
