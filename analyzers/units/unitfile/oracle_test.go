@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -283,15 +284,12 @@ func TestVerify(t *testing.T) {
 				if !ok || n.isTemplate() || err != nil || u.Masked || u.Path == "" {
 					continue
 				}
-				cmd := exec.Command(analyze, "--man=no", "verify", name)
-				cmd.Env = []string{"SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_UNIT_PATH=" + strings.Join(under(root, SystemDirs), ":"), "LC_ALL=C"}
-				out, _ := cmd.CombinedOutput()
-				log := strings.ReplaceAll(string(out), root+"/", "")
-				checkWarnings(t, u, log)
+				dump, log := verify(analyze, under(root, SystemDirs), name)
+				checkWarnings(t, u, strings.ReplaceAll(log, root+"/", ""))
 				if u.Name != u.Names[0] {
 					u.Names = []string{u.Names[0], u.Name} // loaded by an alias, it learns of others later
 				}
-				if dump, ok := unitDump(t, log, u); ok {
+				if dump, ok := unitDump(t, strings.ReplaceAll(dump, root+"/", ""), u); ok {
 					compared++
 					if diff := cmp.Diff(dump, ownDump(t, u)); diff != "" {
 						t.Errorf("%s (-systemd +Load)\n%s", name, diff)
@@ -306,6 +304,18 @@ func TestVerify(t *testing.T) {
 		t.Skip("systemd-analyze verify loads no unit here")
 	}
 	t.Logf("%d units compared", compared)
+}
+
+// verify has a manager load a unit, and returns what it dumps of it and what
+// it says of its files. The unit is dumped even where it could not be started,
+// for want of the units that it needs.
+func verify(analyze string, path []string, name string) (dump, log string) {
+	cmd := exec.Command(analyze, "--man=no", "verify", name)
+	cmd.Env = []string{"SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_UNIT_PATH=" + strings.Join(path, ":"), "LC_ALL=C"}
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	_ = cmd.Run() // its status is of the start, too
+	return stdout.String(), stderr.String()
 }
 
 var warningRe = regexp.MustCompile(`(?m)^(\S+):(\d+): (Missing|Assignment outside|Invalid section|Bad characters|String is not)`)
@@ -330,8 +340,8 @@ func checkWarnings(t *testing.T, u *Unit, log string) {
 }
 
 // unitDump returns the lines of a manager's dump that a file decides.
-func unitDump(t *testing.T, log string, u *Unit) (string, bool) {
-	_, dump, ok := strings.Cut(log, "-> Unit "+u.Names[0]+":\n")
+func unitDump(t *testing.T, out string, u *Unit) (string, bool) {
+	_, dump, ok := strings.Cut(out, "-> Unit "+u.Names[0]+":\n")
 	if !ok {
 		return "", false
 	}
@@ -408,10 +418,10 @@ func spanLine(t *testing.T, value string) string {
 
 // shellQuote writes a word as the manager's dump does.
 func shellQuote(word string) string {
-	if word != "" && !strings.ContainsAny(word, "\t\n\r \\\"'`$*?[](){}<>|&;!#~=^") {
+	if word != "" && !strings.ContainsAny(word, "\a\b\f\t\v\n\r \\\"'`$*?[](){}<>|&;!#~^") {
 		return word
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "`", "\\`", `$`, `\$`).Replace(word) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "`", "\\`", `$`, `\$`, "\a", `\a`, "\b", `\b`, "\f", `\f`, "\t", `\t`, "\v", `\v`).Replace(word) + `"`
 }
 
 var microsRe = regexp.MustCompile(`(?m)s: (\d+)$`)
@@ -430,6 +440,139 @@ func TestTimeSpanAgainstSystemd(t *testing.T) {
 		m := microsRe.FindSubmatch(out)
 		if m == nil || string(m[1]) != strconv.FormatUint(c.usec, 10) {
 			t.Errorf("%q: systemd-analyze says\n%s", c.in, out)
+		}
+	}
+}
+
+// lexCases are targets whose description shows how lines are cut and joined.
+var lexCases = []string{
+	"[Unit]\nDescription=plain",
+	"[Unit]\r\nDescription=crlf \\\r\n  more\r\n",
+	"[Unit]\rDescription=cr\rDescription=last",
+	"[Unit]\n\rDescription=lfcr\\\n\rnext\n\n",
+	"[Unit]\nDescription=nul\x00Description=after",
+	"[Unit]\x00\nDescription=nul, then LF\\\x00\nnot an option",
+	"[Unit]\nDescription=a\\\n\r\n\rb",
+	"\ufeff[Unit]\nDescription=bom",
+	"[Unit]\n\ufeffDescription=late bom",
+	"\ufeff[Unit]\n\ufeffDescription=second bom",
+	"[Unit]\nDescription=before\n\ufeff#Description=hash",
+	"[Unit]\nDescription=a \\\n# comment \\\n ; comment\n\t b \\\n\n",
+	"[Unit]\nDescription=a\\\n\nDescription=b\\\n",
+	"[Unit]\nDescription=even\\\\\nAfter=x.target",
+	"[Unit]\nDescription=odd\\\\\\\n more",
+	"[Unit]\nDescription=blank\\ \nAfter=x.target",
+	"[Unit]\n# comment \\\nDescription=after the comment",
+	"[Un\\\nit]\nDescription=x",
+	"  [Unit]  \n  Description  =  spaces  \n",
+	"[Unit]\nDescription=\vtab\f",
+	"[Unit]\nDescription=before\nx\xff=y\nDescription=after",
+	"[Unit]\nDescription=before\n# \xff\nDescription=after",
+	"[Unit]\nDescription=before\nx=\ufffe\nDescription=after",
+	"[Unit]\nDescription=before\nx=\ufdd0\nDescription=after",
+	"[Unit]\nDescription=before\nx=\U0001ffff\nDescription=after",
+	"[Unit]\nDescription=before\n[Unit] # x\nDescription=after",
+	"[Unit]\nDescription=before\n[\nDescription=after",
+	"[Unit]\nDescription=before\n[]\nDescription=after",
+	"[Unit]\nDescription=before\n[X-a]b]\nDescription=after",
+	"[Unit]\nDescription=before\n[X-a\"b]\nDescription=after",
+	"[Unit]\nDescription=before\n[X-a\\b]\nDescription=after",
+	"[Unit]\nDescription=before\n[X-a\tb]\nDescription=after",
+	"[Unit]\nDescription=before\ngarbage\n=\n= x\n [X-y]\nDescription=after",
+	"[Unit]\nDescription=before\nDescription=\n",
+	"[Unit]\nDescription=before\n#" + strings.Repeat("x", maxLine-2) + "\nDescription=after",
+	"[Unit]\nDescription=before\n#" + strings.Repeat("x", maxLine-1) + "\nDescription=after",
+	"[Unit]\nDescription=before\nX=" + strings.Repeat("x", maxLine-4) + "\\\nx\nDescription=after",
+	"[Unit]\nDescription=before\nX=" + strings.Repeat("x", maxLine-4) + "\\\nxx\nDescription=after",
+	"[Unit]\nDescription=before\nX=" + strings.Repeat("x", maxLine-4) + "\\\nx\\\n\nDescription=after",
+}
+
+func TestLinesAgainstSystemd(t *testing.T) {
+	analyze := tool(t, "systemd-analyze")
+	dir := t.TempDir()
+	for i, in := range lexCases {
+		name := fmt.Sprintf("case%d.target", i)
+		dropIn(t, filepath.Join(dir, name), in)
+		out, log := verify(analyze, []string{dir}, name)
+		_, dump, loaded := strings.Cut(out, "-> Unit "+name+":\n\t\tDescription: ")
+		if i == 0 && !loaded {
+			t.Skipf("systemd-analyze verify loads no unit here:\n%.500s", log)
+		}
+		want, _, _ := strings.Cut(dump, "\n")
+		f := Parse([]byte(in))
+		got := name
+		if o, ok := (&Unit{Options: f.Options}).Last("Unit", "Description"); ok {
+			got = o.Value
+		}
+		fatal := len(f.Problems) > 0 && f.Problems[len(f.Problems)-1].Fatal
+		if fatal == loaded || loaded && got != want {
+			t.Errorf("%.100q: description %q, refused %v; systemd has %q, refused %v", in, got, fatal, want, !loaded)
+		}
+	}
+}
+
+// Random values of quotes, escapes and specifiers make the words that a
+// manager makes of them.
+func TestWordsAgainstSystemd(t *testing.T) {
+	analyze := tool(t, "systemd-analyze")
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(1, 2))
+	const lines = 400
+	var text strings.Builder
+	text.WriteString("[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n")
+	for i := range lines {
+		// A prefix "-" has systemd ignore a line that it cannot split.
+		fmt.Fprintf(&text, "ExecStart=-/bin/x L%d %s\nEnvironment=K%d=%s\n", i, randomValue(rng), i, randomValue(rng))
+	}
+	dropIn(t, filepath.Join(dir, "words.service"), text.String())
+	out, log := verify(analyze, []string{dir}, "words.service")
+	_, dump, loaded := strings.Cut(out, "-> Unit words.service:\n")
+	if !loaded {
+		t.Skipf("systemd-analyze verify loads no unit here:\n%.500s", log)
+	}
+	u, err := Load(os.DirFS(dir), []string{"."}, "words.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(u.Options) != 2+2*lines || len(u.Problems) > 0 {
+		t.Fatalf("%d options, problems %v", len(u.Options), u.Problems)
+	}
+	want := strings.ReplaceAll(strings.ReplaceAll(dump, "\tEnvironment: ", "\x00E "), "\tCommand Line: ", "\x00C ")
+	vars, _ := u.Environment("Service")
+	compareEach(t, want, "\x00E ", vars)
+	var commands []string
+	for _, o := range u.All("Service", "ExecStart") {
+		all, _ := Commands(o.Value)
+		for _, c := range all {
+			for i, word := range c.Argv {
+				c.Argv[i] = shellQuote(Specifiers(word, u.Name))
+			}
+			commands = append(commands, strings.Join(c.Argv, " "))
+		}
+	}
+	compareEach(t, want, "\x00C ", commands)
+}
+
+func randomValue(rng *rand.Rand) string {
+	parts := []string{"a", "b=", " ", "  ", `"`, `"`, "'", "'", `\`, `\\`, `\s`, `\t`, `\x41`, `\x4`, `\102`, `\10`, `\u00e4`, `\u0`, `\U0001F600`, `\U1`, `\"`, `\'`, "%i", "%n", "%%", "4", "\v"}
+	var b strings.Builder
+	for range rng.IntN(9) {
+		b.WriteString(parts[rng.IntN(len(parts))])
+	}
+	return b.String() + " " // a backslash at the end would continue the line
+}
+
+// compareEach compares the entries of a dump that start with a mark.
+func compareEach(t *testing.T, dump, mark string, got []string) {
+	t.Helper()
+	entries := strings.Split(dump, mark)[1:]
+	if len(entries) != len(got) {
+		t.Errorf("systemd has %d of %q, not %d", len(entries), mark, len(got))
+	}
+	for i := range min(len(entries), len(got)) {
+		line, _, _ := strings.Cut(entries[i], "\n")
+		if line != got[i] {
+			t.Errorf("systemd has %q, not %q", line, got[i])
 		}
 	}
 }
