@@ -59,7 +59,7 @@ func (f *FS) Open(name string) (fs.File, error) {
 	}
 	switch {
 	case n.IsDir():
-		return &dir{f: f, node: n, name: name}, nil
+		return &dir{node: n, name: name}, nil
 	case n.mode.IsRegular():
 		return f.open(n, name), nil
 	}
@@ -400,7 +400,6 @@ func (r *file) Close() error {
 
 // dir is an open directory.
 type dir struct {
-	f    *FS
 	node *node
 	name string
 	done int
@@ -414,7 +413,7 @@ func (d *dir) Read([]byte) (int, error) {
 }
 
 func (d *dir) ReadDir(n int) ([]fs.DirEntry, error) {
-	list := d.f.entries(d.node)[d.done:]
+	list := d.node.entries[d.done:]
 	if n > 0 {
 		if len(list) == 0 {
 			return nil, io.EOF

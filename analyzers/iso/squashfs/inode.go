@@ -70,8 +70,7 @@ type node struct {
 	number   uint32
 	nlink    uint32
 	uid, gid uint32
-	first    int32 // of a directory's entries in FS.nodes
-	count    int32
+	entries  []node // of a directory, by name
 }
 
 // inode reads the inode that ref stands for into n: the block of the table in

@@ -60,7 +60,7 @@ type FS struct {
 
 	r     io.ReaderAt
 	super superblock
-	nodes []node // the root first, the entries of a directory together
+	root  node
 	pool  sync.Pool
 	bufs  sync.Pool // *[]byte of a block each
 
@@ -199,27 +199,21 @@ func (f *FS) problem(format string, args ...any) {
 // All lists the tree, "." first: a directory before its entries, these by name.
 func (f *FS) All() iter.Seq2[string, fs.FileInfo] {
 	return func(yield func(string, fs.FileInfo) bool) {
-		if yield(".", &f.nodes[0]) {
-			f.list("", &f.nodes[0], yield)
+		if yield(".", &f.root) {
+			f.root.list("", yield)
 		}
 	}
 }
 
-func (f *FS) list(prefix string, dir *node, yield func(string, fs.FileInfo) bool) bool {
-	entries := f.entries(dir)
-	for i := range entries {
-		n := &entries[i]
-		p := prefix + n.name
-		if !yield(p, n) || n.count > 0 && !f.list(p+"/", n, yield) {
+func (n *node) list(prefix string, yield func(string, fs.FileInfo) bool) bool {
+	for i := range n.entries {
+		e := &n.entries[i]
+		p := prefix + e.name
+		if !yield(p, e) || len(e.entries) > 0 && !e.list(p+"/", yield) {
 			return false
 		}
 	}
 	return true
-}
-
-// entries are those of a directory, by name.
-func (f *FS) entries(dir *node) []node {
-	return f.nodes[dir.first : dir.first+dir.count]
 }
 
 // lookup finds what an operation of io/fs names.
@@ -228,12 +222,12 @@ func (f *FS) lookup(op, name string) (*node, error) {
 	if !fs.ValidPath(strings.ToValidUTF8(name, "\uFFFD")) {
 		return fail(fs.ErrInvalid)
 	}
-	n := &f.nodes[0]
+	n := &f.root
 	if name == "." {
 		return n, nil
 	}
 	for part := range strings.SplitSeq(name, "/") {
-		list := f.entries(n)
+		list := n.entries
 		i := sort.Search(len(list), func(i int) bool { return list[i].name >= part })
 		if i == len(list) || list[i].name != part {
 			return fail(fs.ErrNotExist)
@@ -278,7 +272,7 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	if !n.IsDir() {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errNoDir}
 	}
-	return dirEntries(f.entries(n)), nil
+	return dirEntries(n.entries), nil
 }
 
 func dirEntries(list []node) []fs.DirEntry {

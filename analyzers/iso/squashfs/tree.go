@@ -26,10 +26,10 @@ const (
 	indexEntry = 12
 )
 
-// walk reads the tree once, breadth first, so that the entries of a directory
-// are together.
+// walk reads the tree once, breadth first.
 type walk struct {
 	*FS
+	entries []node // of the directory that is being read
 	ids     []uint32
 	unowned bool            // an owner was met that is not in ids
 	seen    map[uint64]bool // directories, by the reference of their inode
@@ -40,7 +40,7 @@ type walk struct {
 
 // dirAt is a directory to be read.
 type dirAt struct {
-	node  int
+	node  *node
 	path  string // "" for the root, else with a slash behind
 	depth int
 }
@@ -58,16 +58,14 @@ func (f *FS) readTree() error {
 		w.ids = nil // all or nothing: an owner by half the table would be chance
 		w.problem("owners are not known: %v", err)
 	}
-	var root node
-	if err := w.inode(&root, f.super.root); err != nil {
+	if err := w.inode(&f.root, f.super.root); err != nil {
 		return err
 	}
-	if !root.IsDir() {
+	if !f.root.IsDir() {
 		return errNoDir
 	}
-	root.name = "."
-	f.nodes = append(f.nodes, root)
-	w.push(dirAt{})
+	f.root.name = "."
+	w.push(dirAt{node: &f.root})
 	for len(w.queue) > 0 {
 		d := w.queue[0]
 		w.queue = w.queue[1:]
@@ -76,7 +74,6 @@ func (f *FS) readTree() error {
 			break
 		}
 	}
-	f.nodes = slices.Clip(f.nodes)
 	return nil
 }
 
@@ -100,14 +97,13 @@ func (w *walk) lost(format string, args ...any) {
 // push takes up a directory, once each: one that holds itself, or that hangs in
 // two places, is read where it is met first.
 func (w *walk) push(d dirAt) {
-	n := &w.nodes[d.node]
 	switch {
-	case w.seen[n.ref]:
+	case w.seen[d.node.ref]:
 		w.problem("%s: the directory was met before: not read again", d)
 	case d.depth > maxDepth:
 		w.lost("%s: more than %d directories deep: not read", d, maxDepth)
 	default:
-		w.seen[n.ref] = true
+		w.seen[d.node.ref] = true
 		w.queue = append(w.queue, d)
 	}
 }
@@ -122,14 +118,13 @@ func (w *walk) spend() error {
 
 // dir reads the entries of a directory. What fails it ends the walk.
 func (w *walk) dir(d dirAt) error {
-	first := len(w.nodes)
+	w.entries = w.entries[:0]
 	err := w.listing(d)
-	list := w.settle(d, w.nodes[first:])
-	w.nodes = w.nodes[:first+len(list)]
-	w.nodes[d.node].first, w.nodes[d.node].count = int32(first), int32(len(list))
+	list := slices.Clone(w.settle(d, w.entries))
+	d.node.entries = list
 	for i := range list {
 		if list[i].IsDir() {
-			w.push(dirAt{first + i, d.path + list[i].name + "/", d.depth + 1})
+			w.push(dirAt{&list[i], d.path + list[i].name + "/", d.depth + 1})
 		}
 	}
 	return err
@@ -157,7 +152,7 @@ func (w *walk) settle(d dirAt, list []node) []node {
 // listing reads a directory's runs. Behind one that cannot be read it goes on
 // where the index has the next.
 func (w *walk) listing(d dirAt) error {
-	n := w.nodes[d.node]
+	n := d.node
 	if err := w.spend(); err != nil || n.size <= emptyDir {
 		return err
 	}
@@ -173,7 +168,7 @@ func (w *walk) listing(d dirAt) error {
 			continue
 		}
 		w.lost("%s: %v", d, l.err)
-		if more, err := l.resume(&n); !more || err != nil {
+		if more, err := l.resume(n); !more || err != nil {
 			return err
 		}
 	}
@@ -263,7 +258,7 @@ func (l *listing) entry(name string, ref uint64, kind uint16) error {
 		return errPaths
 	}
 	n.name = name
-	l.nodes = append(l.nodes, n)
+	l.entries = append(l.entries, n)
 	return nil
 }
 
