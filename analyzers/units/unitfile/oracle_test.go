@@ -306,11 +306,11 @@ func TestVerify(t *testing.T) {
 	t.Logf("%d units compared", compared)
 }
 
-// verify has a manager load a unit, and returns what it dumps of it and what
-// it says of its files. The unit is dumped even where it could not be started,
+// verify has a manager load units, and returns what it dumps of them and what
+// it says of their files. A unit is dumped even where it could not be started,
 // for want of the units that it needs.
-func verify(analyze string, path []string, name string) (dump, log string) {
-	cmd := exec.Command(analyze, "--man=no", "verify", name)
+func verify(analyze string, path []string, names ...string) (dump, log string) {
+	cmd := exec.Command(analyze, append([]string{"--man=no", "verify"}, names...)...)
 	cmd.Env = []string{"SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_UNIT_PATH=" + strings.Join(path, ":"), "LC_ALL=C"}
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -490,10 +490,14 @@ var lexCases = []string{
 func TestLinesAgainstSystemd(t *testing.T) {
 	analyze := tool(t, "systemd-analyze")
 	dir := t.TempDir()
+	var names []string
 	for i, in := range lexCases {
-		name := fmt.Sprintf("case%d.target", i)
-		dropIn(t, filepath.Join(dir, name), in)
-		out, log := verify(analyze, []string{dir}, name)
+		names = append(names, fmt.Sprintf("case%d.target", i))
+		dropIn(t, filepath.Join(dir, names[i]), in)
+	}
+	out, log := verify(analyze, []string{dir}, names...)
+	for i, in := range lexCases {
+		name := names[i]
 		_, dump, loaded := strings.Cut(out, "-> Unit "+name+":\n\t\tDescription: ")
 		if i == 0 && !loaded {
 			t.Skipf("systemd-analyze verify loads no unit here:\n%.500s", log)
