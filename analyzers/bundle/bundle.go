@@ -67,6 +67,7 @@ const (
 	Dmesg    Kind = "dmesg"          // kernel ring buffer as text
 	Probe    Kind = "probe"          // JSON records of host or guest probes
 	Manifest Kind = "manifest"       // manifest.json of a captured bundle
+	Driver   Kind = "driver-log"     // consoles of several machines, as a test driver mixed them
 	Excerpt  Kind = "excerpt"        // repeats a part of another artifact of the run
 	Report   Kind = "report"         // prose that a person wrote: decides nothing
 	ISO      Kind = "iso"            // an ISO 9660 image

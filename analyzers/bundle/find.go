@@ -181,6 +181,7 @@ func (w *walker) file(name string, info fs.FileInfo) *Artifact {
 		w.unpack(a, head[:n])
 	default:
 		a.Kind = sniff(path.Base(name), head[:n], info.Size())
+		w.several(a, head[:n])
 	}
 	return a
 }
@@ -209,7 +210,7 @@ func anchors(as []*Artifact) bool {
 func recognised(as []*Artifact) bool {
 	for _, a := range as {
 		switch a.Kind {
-		case Report, Binary, Empty, Unknown, Archive:
+		case Report, Binary, Empty, Unknown, Archive, Driver:
 		default:
 			return true
 		}

@@ -20,6 +20,15 @@ const (
 	metaText    = `{"iso_path": "/x.iso", "nar_hash": "sha256-x"}`
 )
 
+// What other harnesses leave behind, in small.
+const (
+	driverText  = "start all VLans\nmachine: starting vm\nmachine: QEMU running (pid 8)\nmachine # SeaBIOS (version 1.16)\nmachine # [    0.000000] Linux version 6.12.30\nmachine: must succeed: true\n(finished: must succeed: true, in 0.05 seconds)\n"
+	twoMachines = "server: starting vm\nclient: starting vm\nserver # [    0.000000] Linux version 6.12.30\nclient # [    0.000000] Linux version 6.12.30\n"
+	kolaJournal = "Nov 23 07:00:01.000000 kernel: Linux version 6.17.1\nNov 23 07:00:01.123456 systemd[1]: Starting Ignition...\n"
+	fcosConsole = "GNU GRUB  version 2.12\r\n[    0.000000] Linux version 6.17.1\r\n[  OK  ] Reached target Basic System.\r\ncosa-devsh login: \r\n"
+	pexpectDump = "Traceback (most recent call last):\n  File \"drive.py\", line 3, in <module>\npexpect.exceptions.TIMEOUT: Timeout exceeded.\n<pexpect.pty_spawn.spawn object at 0x7f0000000000>\ncommand: /usr/bin/qemu-system-x86_64\nbuffer (last 100 chars): b'[  OK  ] Started x.\\r\\nnixos login: '\nbefore (last 100 chars): b''\nsearcher: searcher_re:\n    0: re.compile(b'# ')\n"
+)
+
 // tree makes a file system of "path=content" items.
 func tree(files ...string) fs.FS {
 	m := fstest.MapFS{}
@@ -61,6 +70,12 @@ func TestFind(t *testing.T) {
 			[]string{"root/r: serial.log serial"}},
 		{"text of no kind", []string{"x.txt=hello"}, nil},
 		{"prose only", []string{"README.md=hello", "x.bin=\x00\x01\x02\x03"}, nil},
+		{"kola", []string{"kola-1/reports/report.json={}", "kola-1/test.tap=ok - basic\n", "kola-1/basic/11-22/console.txt=" + fcosConsole, "kola-1/basic/11-22/journal.txt=" + kolaJournal,
+			"kola-1/basic/11-22/ignition.json={}", "kola-1/cluster/33/console.txt=" + fcosConsole, "kola-1/cluster/44/console.txt=" + fcosConsole + "x\r\n"},
+			[]string{"root/kola-1/basic/11-22: console.txt serial, ignition.json unknown, journal.txt journal",
+				"root/kola-1/cluster/33: console.txt serial", "root/kola-1/cluster/44: console.txt serial"}},
+		{"a test driver's log", []string{"result/log=" + driverText}, []string{"root/result: log serial"}},
+		{"the consoles of several machines", []string{"result/log=" + twoMachines}, nil},
 		{"hidden files", []string{".git/serial.log=" + bootText}, nil},
 	}
 	for _, tt := range tests {
@@ -117,6 +132,25 @@ func TestKind(t *testing.T) {
 		{"x.txt", "$ id -u\n0\n", Capture},
 		{"x.txt", "#!/bin/sh\nid -u\n", Unknown},
 		{"x", "some prose about login and boot\n", Unknown},
+		{"journal.txt", kolaJournal, Journal},
+		{"journal.txt", "Mar 06 07:08:35 nixos kernel: Linux version 6.1\n" + journalText, Journal},
+		{"x.log", "Linux version 6.1\n" + journalText, Serial},
+		{"console.txt", fcosConsole, Serial},
+		{"serial0.txt", "\r\n[    0.000000] Linux version 6.4.0\r\n[  OK  ] Started D-Bus.\r\nsusetest login: root\r\n", Serial},
+		{"serial0.txt", "xYz12-0-\n", Serial}, // openQA's word for "exit status 0": the name breaks the tie
+		{"autoinst-log.txt", "[2026-11-23T07:00:00.123456+01:00] [debug] [pid:12] Current version is 5.1\n", Harness},
+		{"out.txt", pexpectDump, Harness},
+		{"typescript", "nixos login: root\r\r\nid -u\nid -u\r\r\n0\r\r\n", Serial},
+		{"report.json", `{"tests": [{"name": "basic", "result": "PASS", "output": "Linux version 6"}]}`, Unknown},
+		{"test.tap", "1..1\nok - basic\n", Unknown},
+		{"ignition.json", `{"ignition": {"version": "3.4.0"}, "systemd": {"units": []}}`, Unknown},
+		{"log", driverText, Serial},
+		{"log", twoMachines, Driver},
+		{"log", "server # [    0.000000] Linux version 6.12.30\nserver # [  OK  ] Started x.\n", Serial}, // as grep takes them out
+		{"log", "vm-test-run-x> machine: starting vm\nvm-test-run-x> machine # [    0.000000] Linux version 6.12.30\n" + strings.Repeat("linux> CC a.o\n", 20), Serial},
+		{"log", "machine: starting vm\nmachine # [    0.000000] Linux version 6.12.30\n" + strings.Repeat("CC a.o\n", 20), Unknown}, // mixed into what?
+		{"log", "machine: starting vm\nmachine # \n", Unknown},
+		{"log", "root # Linux version 6\nid\n", Serial}, // a prompt, perhaps: not that of a driver
 		{"x.iso", strings.Repeat("\x00", isoMarkAt) + isoMark, ISO},
 	}
 	for _, tt := range tests {

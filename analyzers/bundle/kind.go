@@ -31,9 +31,12 @@ var (
 	printkRe = regexp.MustCompile(`^(?:<\d+>)?\[ *\d+\.\d{6}\] ?`)
 	// journalctl's short form, "Oct 08 06:07:35 host ident[1]: ", and its
 	// forms with other stamps, which have a process in brackets.
+	// kola (mantle/network/journal of coreos-assembler) writes microseconds and
+	// no host.
 	shortRe = regexp.MustCompile(`^(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \S+ [^\s:\[]+(?:\[\d+\])?: ` +
 		`|^(?:\w{3} )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?: ?[A-Z]{3,4}|[+-]\d{4}|[+-]\d\d:\d\d)? \S+ (?:[^\s:\[]+\[\d+\]|kernel): ` +
-		`|^\[ *\d+\.\d+\] \S+ [^\s:\[]+\[\d+\]: `)
+		`|^\[ *\d+\.\d+\] \S+ [^\s:\[]+\[\d+\]: ` +
+		`|^(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d\.\d{6} (?:[^\s:\[]+\[\d+\]|kernel): `)
 	// Boot loaders, SeaBIOS, the kernel's first line, systemd's status lines,
 	// getty and shells: what only a console shows.
 	bootRe    = regexp.MustCompile(`(?m)^(?:\r)*(?:ISOLINUX |SYSLINUX |EXTLINUX |SeaBIOS |GNU GRUB|BdsDxe: |iPXE )|Loading \S+\.\.\. ?ok|Linux version \d|(?:^|\s)\[ +OK +\] |login: |<<< Welcome to |<<< NixOS Stage 1 >>>`)
@@ -63,22 +66,32 @@ func sniff(name string, head []byte, size int64) Kind {
 	case !mostlyText(head):
 		return Binary
 	}
+	object := false
 	if t := bytes.TrimLeft(head, " \t\r\n"); len(t) > 0 && t[0] == '{' {
-		if k := sniffJSON(name, t); k != Unknown {
+		keys := topKeys(t)
+		if k := sniffJSON(keys, t); k != Unknown {
 			return k
 		}
+		object = len(keys) > 0
 	}
-	return sniffText(strings.ToLower(name), head)
+	k := sniffText(strings.ToLower(name), head)
+	if k == Serial && object {
+		return Unknown // a report of a test quotes what the console showed
+	}
+	return k
 }
 
 func sniffText(name string, head []byte) Kind {
 	short, printk, lines := countLines(head)
 	boot, console := bootRe.Match(head), consoleRe.Match(head)
+	kind, driver := sniffDriver(head)
 	switch {
 	case strings.HasSuffix(name, ".md") || strings.HasSuffix(name, ".rst"):
 		return Report
 	case qemuErrRe.Match(head):
 		return Serial
+	case driver:
+		return kind
 	case pytestRe.Match(head) || harnessFirst(head) && short*2 <= lines:
 		return Harness
 	case lines > 0 && short*2 > lines && statusFirst(head):
@@ -117,10 +130,18 @@ func statusFirst(head []byte) bool {
 	return loc != nil && bytes.Count(head[:loc[0]], []byte("\n")) < 6
 }
 
-// startsBoot reports whether a boot loader speaks among the first lines.
+// startsBoot reports whether a boot loader or kernel speaks among the first
+// lines, other than in a journal's.
 func startsBoot(head []byte) bool {
-	loc := bootRe.FindIndex(head)
-	return loc != nil && bytes.Count(head[:loc[0]], []byte("\n")) < 8
+	rest := head
+	for range 8 {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte("\n"))
+		if bootRe.Match(line) && !shortRe.Match(bytes.TrimSpace(line)) {
+			return true
+		}
+	}
+	return false
 }
 
 // countLines counts lines in journal short form, printk lines and non-blank
@@ -161,8 +182,7 @@ func mostlyText(head []byte) bool {
 }
 
 // sniffJSON tells the JSON artifacts apart by the keys of the first object.
-func sniffJSON(name string, t []byte) Kind {
-	keys := topKeys(t)
+func sniffJSON(keys map[string]bool, t []byte) Kind {
 	has := func(ks ...string) bool {
 		for _, k := range ks {
 			if !keys[k] {

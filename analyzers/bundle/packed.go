@@ -287,6 +287,7 @@ func (w *walker) unpack(a *Artifact, head []byte) {
 	}
 	a.Kind, a.Size, a.fsys, a.data, a.packed = sniff(name, data[:min(len(data), sniffLen)], int64(len(data))), int64(len(data)), nil, data, true
 	a.once.Do(func() {})
+	w.several(a, data[:min(len(data), sniffLen)])
 }
 
 // packedCopies marks compressed files that stand beside what they hold: logs

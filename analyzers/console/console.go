@@ -45,6 +45,10 @@
 // harness sent ends in a bare LF. A bare LF may also end a line that the guest
 // began: Line.TypedFrom is for those.
 //
+// The log of a NixOS test driver holds the guest's lines behind the machine's
+// name. They are read as the console that they were, without what the driver
+// says between them.
+//
 // Left out: colours as information, the cursor's row, scroll regions, wrapping
 // at the width of a screen except where readline does it itself, and what a
 // command answered (package commands).
@@ -69,6 +73,10 @@ type Transcript struct {
 	// EscapesLost: the escape sequences, or their first byte, were stripped
 	// before we saw the bytes.
 	EscapesLost bool
+	// Machine is the guest's name in the log of a NixOS test driver, where its
+	// lines stand behind the name and " # ". Text, pieces and evidence leave that
+	// out, and what the driver itself says is no text. It is "" elsewhere.
+	Machine string
 	// Unread counts the bytes at the end that were not decoded, because the
 	// artifact has more lines than a transcript holds.
 	Unread int64
@@ -102,6 +110,8 @@ type Line struct {
 	// the command. A line without switches has one piece. A line that starts
 	// with a switch has no piece before it.
 	Pieces []Piece
+
+	skip int // bytes before the guest's, in the log of a test driver
 }
 
 // Paste says what happened to bracketed paste mode right before a piece.

@@ -51,6 +51,15 @@ var cases = []struct {
 	{"no end", "abc", []string{`0 "abc"`}},
 	{"plain", "abc\ndéf ●\n", []string{`0 "abc"`, `0 "déf ●"`}},
 
+	// A test driver's log: the guest's lines alone.
+	{"the log of a test driver", "machine: starting vm\nmachine # abc\nmachine #\n(finished: x, in 0.10 seconds)\nother # no\nmachine # a # b\n",
+		[]string{`0 ""`, `0 "abc"`, `0 ""`, `0 ""`, `0 ""`, `0 "a # b"`}},
+	{"in colour, from nix", "vm-test-run-x> machine: \x1b[1m\x1b[32mmust succeed: true\x1b[0m\nvm-test-run-x> \x1b[2mmachine # [\x1b[32m  OK  \x1b[0m] up\x1b[0m\n",
+		[]string{`0 ""`, `0 "[  OK  ] up"`}},
+	{"one machine's lines", "machine # a\nmachine # \x1b[?2004h$ id\n", []string{`0 "a"`, `0 On"$ id"`}},
+	{"two machines' lines", "a # x\nb # y\n", []string{`0 "a # x"`, `0 "b # y"`}},
+	{"a line that looks like it", "machine # a\nx\n", []string{`0 "machine # a"`, `0 "x"`}},
+
 	// 1. Split on LF only: line endings show who wrote.
 	{"endings", "a\r\r\nb\r\r\r\ntyped\nqemu-system-x86_64: -cpu: bad\r\n",
 		[]string{`2 "a"`, `3 "b"`, `0T "typed"`, `1 "qemu-system-x86_64: -cpu: bad"`}},
@@ -329,6 +338,23 @@ func TestEvidence(t *testing.T) {
 		if got := c.in[ev.Start:ev.End]; got != c.raw || ev.Line != c.line || ev.Path != "serial.log" {
 			t.Errorf("%q: %q is %q on line %d, want %q on %d", c.in, c.text, got, ev.Line, c.raw, c.line)
 		}
+	}
+}
+
+// TestDriverEvidence: spans are those of the guest's words in the driver's log.
+func TestDriverEvidence(t *testing.T) {
+	const log = "machine: starting vm\nmachine # boot me\nmachine: must succeed: true\n"
+	tr := decode(log)
+	if tr.Machine != "machine" {
+		t.Fatalf("machine %q", tr.Machine)
+	}
+	l := tr.Line(2)
+	ev, word := tr.Evidence(l), tr.TextEvidence(&l.Pieces[0], 5, 7)
+	if ev.Line != 2 || log[ev.Start:ev.End] != "boot me" || ev.Quote != "boot me" || log[word.Start:word.End] != "me" {
+		t.Errorf("%+v, %+v", ev, word)
+	}
+	if ev := tr.Evidence(tr.Line(3)); ev.Start != ev.End || ev.Quote != "" {
+		t.Errorf("what the driver says: %+v", ev)
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 )
 
 // Decode renders data, the content of a, line by line. It reads only the path
-// of a.
+// and kind of a.
 func Decode(a *bundle.Artifact, data []byte) *Transcript {
 	t := &Transcript{Artifact: a, Path: a.Path, Data: data}
 	if len(data) > math.MaxInt32 { // runs hold offsets in 32 bits
@@ -28,6 +28,9 @@ func Decode(a *bundle.Artifact, data []byte) *Transcript {
 		data = data[:math.MaxInt32]
 	}
 	t.judge(data[:min(len(data), headSize)])
+	if a.Kind == bundle.Serial {
+		t.Machine = bundle.Machine(data)
+	}
 	t.split(data)
 	d := &decoder{
 		t:      t,
@@ -82,13 +85,17 @@ func (d *decoder) line(l *Line) {
 	if l.End > end && d.t.Data[l.End-1] == '\n' {
 		l.CRs = int(l.End - 1 - end)
 	}
-	src := d.t.Data[l.Start:end]
+	start := l.Start
+	if d.t.Machine != "" {
+		start = d.guest(l, end)
+	}
+	src := d.t.Data[start:end]
 	if d.cut == nil && d.plain(src) {
-		l.Text = d.text[l.Start:end]
-		l.Pieces = d.keep(append(d.done[:0], Piece{Text: l.Text, start: l.Start, end: end}))
+		l.Text = d.text[start:end]
+		l.Pieces = d.keep(append(d.done[:0], Piece{Text: l.Text, start: start, end: end}))
 		return
 	}
-	s := scan{decoder: d, src: src, base: l.Start}
+	s := scan{decoder: d, src: src, base: start}
 	d.done = d.done[:0]
 	s.resume()
 	g1 := d.g1
@@ -99,6 +106,17 @@ func (d *decoder) line(l *Line) {
 		d.g1 = g1
 		l.Text = s.whole()
 	}
+}
+
+// guest returns where the guest's words start in a line of a test driver's log:
+// at its end when the line is the driver's.
+func (d *decoder) guest(l *Line, end int64) int64 {
+	n, ok := bundle.GuestLine(d.t.Data[l.Start:end], d.t.Machine)
+	if !ok {
+		n = int(end - l.Start)
+	}
+	l.skip = n
+	return l.Start + int64(n)
 }
 
 // keep stores the pieces of a line beside those of its neighbours.

@@ -36,9 +36,10 @@ func (t *Transcript) Line(n int) *Line {
 	return &t.Lines[n-1]
 }
 
-// Evidence returns the span of the line without its terminator.
+// Evidence returns the span of the line without its terminator, and without
+// what a test driver put before it.
 func (t *Transcript) Evidence(l *Line) bundle.Evidence {
-	return t.span(l.Number, l.Start, contentEnd(t.Data, l))
+	return t.span(l.Number, l.Start+int64(l.skip), contentEnd(t.Data, l))
 }
 
 // PieceEvidence returns the span of the piece.
