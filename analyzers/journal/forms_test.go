@@ -14,10 +14,10 @@ import (
 
 // manager and demo are who speaks in the journal of a boot.
 var (
-	manager = []string{"SYSLOG_IDENTIFIER=systemd", "_PID=1", "_COMM=systemd", "_SYSTEMD_UNIT=init.scope", "PRIORITY=6", "_HOSTNAME=box"}
-	demo    = []string{"SYSLOG_IDENTIFIER=demo", "_PID=77", "_COMM=demo", "_SYSTEMD_UNIT=demo.service", "PRIORITY=6", "_HOSTNAME=box"}
-	kernel  = []string{"SYSLOG_IDENTIFIER=kernel", "_TRANSPORT=kernel", "PRIORITY=6", "_HOSTNAME=box"}
-	network = []string{"SYSLOG_IDENTIFIER=systemd-networkd", "_PID=60", "_SYSTEMD_UNIT=systemd-networkd.service", "PRIORITY=6", "_HOSTNAME=box"}
+	manager  = []string{"SYSLOG_IDENTIFIER=systemd", "_PID=1", "_COMM=systemd", "_SYSTEMD_UNIT=init.scope", "PRIORITY=6", "_HOSTNAME=box"}
+	demo     = []string{"SYSLOG_IDENTIFIER=demo", "_PID=77", "_COMM=demo", "_SYSTEMD_UNIT=demo.service", "PRIORITY=6", "_HOSTNAME=box"}
+	kernel   = []string{"SYSLOG_IDENTIFIER=kernel", "_TRANSPORT=kernel", "PRIORITY=6", "_HOSTNAME=box"}
+	networkd = []string{"SYSLOG_IDENTIFIER=systemd-networkd", "_PID=60", "_SYSTEMD_UNIT=systemd-networkd.service", "PRIORITY=6", "_HOSTNAME=box"}
 )
 
 // boot is a boot in which one unit works, and one fails for want of a program.
@@ -28,8 +28,8 @@ var boot = []struct {
 	{kernel, "Linux version 6.12.1 (builder@build) (gcc 14.2.0) #1-NixOS SMP"},
 	{kernel, "Command line: console=ttyS0,115200n8 root=LABEL=demo"},
 	{kernel, "random: crng init done"},
-	{network, "lan: Gained carrier"},
-	{network, "lan: DHCPv4 address 10.0.2.15/24, gateway 10.0.2.2 acquired from 10.0.2.2"},
+	{networkd, "lan: Gained carrier"},
+	{networkd, "lan: DHCPv4 address 10.0.2.15/24, gateway 10.0.2.2 acquired from 10.0.2.2"},
 	{append([]string{"UNIT=early.service"}, manager...), "Starting Early work..."},
 	{append([]string{"UNIT=early.service"}, manager...), "early.service: Deactivated successfully."},
 	{append([]string{"UNIT=early.service"}, manager...), "Finished Early work."},

@@ -1,6 +1,6 @@
 // Package journal reads the entries of journals: what journalctl printed, into
-// a file of its own or into a shell session on the console, and the binary
-// files that journald itself writes.
+// a file of its own, into a shell session on the console or into a guest's
+// probe, and the binary files that journald itself writes.
 //
 // # Nouns
 //
@@ -8,7 +8,8 @@
 // message of several lines is several entries when each has its own prefix;
 // lines that journalctl indents under a prefix belong to the entry before. A
 // Log is the entries of one artifact in file order. Its Form is how they are
-// written: short and its relatives, json, export, or native.
+// written: short and its relatives, verbose, json, export, or native. One
+// journal gives the same entries in every form, less what the form lacks.
 //
 // A machine's native files (system, system@…, user-1000, …~) are one Log: their
 // entries are merged as journalctl does, and one that stands in two of them
@@ -20,10 +21,12 @@
 //     identifier, colon), whatever command printed it. What somebody typed, or
 //     what stands at a prompt, is never an entry; a line whose prefix holds
 //     foreign text is none either: no entry is better than one that names the
-//     wrong program.
+//     wrong program. Where other logs look alike, a process must be named, or
+//     the entry follow one of the same form and host.
 //   - json and export forms are read from the raw bytes of Journal artifacts. A
 //     damaged stream keeps what was read, goes on at the next entry, and the
-//     report says so.
+//     report says so. Elsewhere their lines are read as a terminal shows them:
+//     what stands behind a field in binary form is lost with it.
 //   - Every Entry has the bytes that show it. In json and export forms these
 //     are the bytes of its MESSAGE field. In a native file they are the entry
 //     object's, which refers to its fields elsewhere: the quote is the decoded
@@ -36,9 +39,11 @@
 // An Entry tells what was logged, never what is true: a plan, a shell trace and
 // an existence probe are logged too.
 //
-// Left out: forms without an identifier (cat), with relative times (short-delta) or with units for identifiers
-// (with-unit), month names in other languages, and the years that the short
-// form does not write.
+// Left out: the form cat, in which nothing tells where an entry begins or who
+// wrote it; identifiers with blanks in the short forms; month names in other
+// languages; and the years that the short form does not write. The form
+// with-unit has units in place of identifiers: of these only the manager's is
+// known.
 package journal
 
 import (
@@ -78,8 +83,8 @@ type Log struct {
 	Kind    bundle.Kind // of the artifact
 	Entries []Entry     // in file order, those of several files merged
 	// Form of the first entry: short, short-precise, short-iso,
-	// short-iso-precise, short-full, short-unix, short-monotonic, json, export,
-	// native.
+	// short-iso-precise, short-full, short-unix, short-monotonic, short-delta,
+	// with-unit, verbose, json, export, native.
 	Form string
 	// Boots are the distinct Entry.BootIDs in order of appearance; empty when
 	// nothing in the artifact names a boot. In short forms only a line such as
@@ -91,7 +96,7 @@ type Log struct {
 // Analyzer reads journals.
 var Analyzer = &analyzers.Analyzer{
 	Name:     "journal",
-	Doc:      "Reads journal entries in short, json and export form from journals, captures and transcripts, and from native journal files.",
+	Doc:      "Reads journal entries in every form of journalctl from journals, captures, transcripts and probes, and from native journal files.",
 	Requires: []*analyzers.Analyzer{console.Analyzer},
 	Facts: []analyzers.FactType{{
 		Name:    "journal.boots",
@@ -122,8 +127,10 @@ func run(p *analyzers.Pass) (any, error) {
 	for _, t := range console.From(p) {
 		transcripts[t.Path] = t
 	}
-	for _, a := range p.Run.Of(bundle.Journal, bundle.Capture, bundle.Serial, bundle.Dmesg) {
-		if read := structured(a); read != nil {
+	for _, a := range p.Run.Of(bundle.Journal, bundle.Capture, bundle.Serial, bundle.Dmesg, bundle.Unknown, bundle.Probe) {
+		if a.Kind == bundle.Probe {
+			add(readProbes(a))
+		} else if read := structured(a); read != nil {
 			add(read(p, a))
 		} else if t := transcripts[a.Path]; t != nil {
 			add(readText(t, a.Kind))

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,9 @@ const (
 	formFull      = "short-full"
 	formUnix      = "short-unix"
 	formMonotonic = "short-monotonic"
+	formDelta     = "short-delta"
+	formUnit      = "with-unit"
+	formVerbose   = "verbose"
 	formJSON      = "json"
 	formExport    = "export"
 	formNative    = "native"
@@ -35,19 +39,27 @@ func ParseShort(s string) (Entry, bool) {
 }
 
 func parseShort(s string) (e Entry, form string, ok bool) {
+	if e, form = parseAny(s); form == "" || !sure(&e, form) {
+		return Entry{}, "", false
+	}
+	return e, form, true
+}
+
+// sure reports whether the shape alone makes e an entry.
+func sure(e *Entry, form string) bool {
+	return form == formShort || form == formPrecise || e.Host != "" && (e.PID != 0 || e.Ident == "kernel")
+}
+
+// parseAny reads a line that may be none of a journal; the form is "" when it
+// has not even the shape.
+func parseAny(s string) (e Entry, form string) {
 	e = Entry{Monotonic: -1, Priority: -1}
 	rest, form := e.stamp(s)
-	if form == "" {
-		return Entry{}, "", false
-	}
-	if !e.origin(rest) {
-		return Entry{}, "", false
-	}
-	if form != formShort && form != formPrecise && (e.Host == "" || e.PID == 0 && e.Ident != "kernel") {
-		return Entry{}, "", false
+	if form == "" || !e.origin(rest) {
+		return Entry{}, ""
 	}
 	e.Truncated = cut(s, e.Message)
-	return e, form, true
+	return e, form
 }
 
 // stamp reads the time at the start of s and returns what follows the space
@@ -160,7 +172,9 @@ func (e *Entry) unix(s string) (int, string) {
 	return n + m, formUnix
 }
 
-// monotonic reads "[   12.345678]".
+// monotonic reads "[   12.345678]", and of the delta form, which says how long
+// after the entry before, "[   12.345678 <    0.001234 >]"; "*" marks one after
+// another boot's, blanks stand where nothing was before.
 func (e *Entry) monotonic(s string) (int, string) {
 	i := 1
 	for i < len(s) && i < 12 && s[i] == ' ' {
@@ -171,12 +185,21 @@ func (e *Entry) monotonic(s string) (int, string) {
 		return 0, ""
 	}
 	m := micros(s[i+n:])
-	if m == 0 || len(s) <= i+n+m || s[i+n+m] != ']' {
+	if m == 0 {
 		return 0, ""
 	}
 	e.Monotonic, _ = strconv.ParseFloat(s[i:i+n+m], 64)
-	return i + n + m + 1, formMonotonic
+	end, form := i+n+m, formMonotonic
+	if d := deltaRe.FindString(s[end:min(len(s), end+40)]); d != "" {
+		end, form = end+len(d), formDelta
+	}
+	if len(s) <= end || s[end] != ']' {
+		return 0, ""
+	}
+	return end + 1, form
 }
+
+var deltaRe = regexp.MustCompile(`^ (?:< *\d+\.\d{6}[ *]>| {15})`)
 
 // origin reads "host ident[pid]: message"; journalctl --no-hostname leaves the
 // host out, which is believed only with a PID.

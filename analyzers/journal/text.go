@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -15,13 +16,26 @@ const maxMessage = 1 << 20
 // maxQuoted bounds the raw bytes that a quote is made from.
 const maxQuoted = 16 << 10
 
-// textReader collects the entries of one decoded artifact.
+// textReader collects the entries of one artifact's lines.
 type textReader struct {
-	t       *console.Transcript
+	path    string
+	data    []byte // that lines are spans of
 	log     *Log
 	boot    string
 	reboots int
 	last    open
+	// form and host are those of the entry on the line before, "" when there
+	// was none there.
+	form, host string
+	fields     *fieldReader // of an entry of many lines, nil outside of one
+}
+
+// line is one line of text with the raw bytes that show it.
+type line struct {
+	text       string
+	number     int
+	start, end int64
+	cut        bool // something foreign followed
 }
 
 // open is an entry that lines may still be added to.
@@ -34,7 +48,7 @@ type open struct {
 }
 
 func readText(t *console.Transcript, kind bundle.Kind) *Log {
-	r := &textReader{t: t, log: &Log{Path: t.Path, Kind: kind}}
+	r := &textReader{path: t.Path, data: t.Data, log: &Log{Path: t.Path, Kind: kind}}
 	for i := range t.Lines {
 		l := &t.Lines[i]
 		if l.Typed {
@@ -51,44 +65,85 @@ func readText(t *console.Transcript, kind bundle.Kind) *Log {
 
 func (r *textReader) piece(l *console.Line, p *console.Piece) {
 	if p.Paste != console.Same {
-		// Another command prints: its entries belong to no boot named before.
-		r.close()
-		r.boot, r.reboots = "", 0
+		r.another()
 	}
 	printed := p.Text
 	if l.TypedFrom >= 0 && p == &l.Pieces[len(l.Pieces)-1] {
 		// The driver ended the line: what it typed is not the journal's.
 		printed = printed[:min(l.TypedFrom, len(printed))]
 	}
-	text := strings.TrimRight(printed, " \t")
-	if p.Paste == console.On || text == "" {
+	if p.Paste != console.On {
+		r.line(line{text: strings.TrimRight(printed, " \t"), number: l.Number, start: p.Start(), end: p.End(), cut: len(printed) < len(p.Text)})
+	}
+}
+
+// another begins the answer of another command: its entries belong to no boot
+// named before.
+func (r *textReader) another() {
+	r.close()
+	r.boot, r.reboots = "", 0
+}
+
+func (r *textReader) line(l line) {
+	if r.fields != nil {
+		if r.fields.line(l) {
+			return
+		}
+		r.close()
+	}
+	if l.text == "" {
 		return
 	}
-	if id, ok := r.mark(text); ok {
+	if id, ok := r.mark(l.text); ok {
 		r.close()
 		r.boot = id
 		return
 	}
-	e, form, ok := parseShort(text)
+	if r.begin(l) {
+		return
+	}
+	e, form := parseAny(l.text)
 	switch {
-	case ok:
+	case form != "" && (sure(&e, form) || r.form == form && r.host == e.Host && e.Host != ""):
 		r.close()
-		e.Truncated = e.Truncated || len(printed) < len(p.Text)
-		r.open(e, form, text, l, p)
-	case r.continues(text):
-		r.add(text, p)
+		e.Truncated = e.Truncated || l.cut
+		r.open(e, form, l)
+	case r.continues(l.text):
+		r.add(l)
 	default:
 		r.close()
 	}
 }
 
-func (r *textReader) open(e Entry, form, text string, l *console.Line, p *console.Piece) {
-	if r.log.Form == "" {
-		r.log.Form = form
+func (r *textReader) open(e Entry, form string, l line) {
+	r.form, r.host = form, e.Host
+	width := utf8.RuneCountInString(l.text[:len(l.text)-len(e.Message)])
+	if unitRe.MatchString(e.Ident) && form == formFull {
+		form = formUnit
+		e.inUnit()
+	}
+	if r.log.Form == "" || form == formUnit && r.log.Form == formFull {
+		r.log.Form = form // the two differ only where there is a unit
 	}
 	e.BootID = r.boot
-	e.Evidence = bundle.Evidence{Path: r.t.Path, Line: l.Number, Start: p.Start(), End: p.End()}
-	r.last = open{entry: e, ok: true, width: utf8.RuneCountInString(text[:len(text)-len(e.Message)])}
+	e.Evidence = bundle.Evidence{Path: r.path, Line: l.number, Start: l.start, End: l.end}
+	r.last = open{entry: e, ok: true, width: width}
+}
+
+// unitRe is a unit where an identifier should be, with a user's unit behind it:
+// the form with-unit writes them so.
+var unitRe = regexp.MustCompile(`^([^/]+\.(?:service|scope|socket|mount|swap|slice))(?:/[^/]+)?$`)
+
+// inUnit takes a unit for what it is. Who spoke is then known of the manager
+// alone, and what about is not.
+func (e *Entry) inUnit() {
+	e.Unit, e.Ident = unitRe.FindStringSubmatch(e.Ident)[1], ""
+	if e.Unit == "init.scope" {
+		e.Unit = ""
+		if e.PID == 1 {
+			e.Ident = "systemd"
+		}
+	}
 }
 
 // continues reports whether text is a further line of the open entry:
@@ -98,10 +153,10 @@ func (r *textReader) continues(text string) bool {
 	return r.last.ok && len(text) > w && strings.TrimLeft(text[:w], " ") == ""
 }
 
-func (r *textReader) add(text string, p *console.Piece) {
+func (r *textReader) add(l line) {
 	o := &r.last
-	o.entry.Evidence.End = p.End()
-	text = text[o.width:]
+	o.entry.Evidence.End = l.end
+	text := l.text[o.width:]
 	if o.size += len(text); o.size > maxMessage {
 		o.entry.Truncated = true
 		return
@@ -109,7 +164,13 @@ func (r *textReader) add(text string, p *console.Piece) {
 	o.more = append(o.more, text)
 }
 
+// close ends what was begun.
 func (r *textReader) close() {
+	r.form, r.host = "", ""
+	if f := r.fields; f != nil {
+		r.fields = nil
+		r.take(f)
+	}
 	o := &r.last
 	if !o.ok {
 		return
@@ -117,10 +178,13 @@ func (r *textReader) close() {
 	if len(o.more) > 0 {
 		o.entry.Message += "\n" + strings.Join(o.more, "\n")
 	}
-	ev := &o.entry.Evidence
-	ev.Quote = bundle.Printable(string(r.t.Data[ev.Start:min(ev.End, ev.Start+maxQuoted)]))
+	o.entry.Evidence.Quote = r.quote(o.entry.Evidence)
 	r.log.Entries = append(r.log.Entries, o.entry)
 	r.last = open{}
+}
+
+func (r *textReader) quote(ev bundle.Evidence) string {
+	return bundle.Printable(string(r.data[ev.Start:min(ev.End, ev.Start+maxQuoted)]))
 }
 
 // mark reads the lines that journalctl prints between the entries of two
