@@ -12,7 +12,7 @@ import (
 // Document is JSON that a command printed.
 type Document struct {
 	Values []*Value // each complete; of a text that breaks off, those before
-	Rest   []Line            // what stands before and behind them, without blank lines
+	Rest   []Line   // what stands before and behind them, without blank lines
 
 	text   string
 	starts []int // of the lines in text
