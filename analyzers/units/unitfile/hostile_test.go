@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -187,6 +188,61 @@ func TestEndless(t *testing.T) {
 	u, err = Load(fsys, []string{"zero"}, "zeros.service")
 	if err != nil || len(u.Sources) != 0 || len(u.Problems) != 1 || !strings.Contains(u.Problems[0].Text, "more than") {
 		t.Errorf("endless file: %+v, %v", u, err)
+	}
+}
+
+// maze is a directory of links, each of which leads back and forth before it
+// gets anywhere.
+type maze struct{ lookups int }
+
+func (m *maze) Open(name string) (fs.File, error) { return &mazeDir{}, nil }
+
+func (m *maze) ReadLink(name string) (string, error) {
+	return strings.Repeat("d/../", 800) + "e/x.service", nil
+}
+
+func (m *maze) Lstat(name string) (fs.FileInfo, error) {
+	m.lookups++
+	switch name {
+	case ".", "d":
+		return mazeInfo{named(name), fs.ModeDir}, nil
+	}
+	return mazeInfo{named(name), fs.ModeSymlink}, nil
+}
+
+type mazeInfo struct {
+	named
+	mode fs.FileMode
+}
+
+func (i mazeInfo) Mode() fs.FileMode { return i.mode }
+func (i mazeInfo) IsDir() bool       { return i.mode.IsDir() }
+
+type mazeDir struct{ done bool }
+
+func (*mazeDir) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
+func (*mazeDir) Read(p []byte) (int, error) { return 0, fs.ErrInvalid }
+func (*mazeDir) Close() error               { return nil }
+
+func (d *mazeDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if d.done {
+		return nil, io.EOF
+	}
+	d.done = true
+	var all []fs.DirEntry
+	for i := range maxEntries {
+		all = append(all, fs.FileInfoToDirEntry(mazeInfo{named(fmt.Sprintf("u%d.service", i)), fs.ModeSymlink}))
+	}
+	return all, nil
+}
+
+func TestMaze(t *testing.T) {
+	m := &maze{}
+	if _, err := Open(m, []string{"."}, nil); !errors.Is(err, errSteps) {
+		t.Errorf("error %v", err)
+	}
+	if m.lookups > 2*maxSteps {
+		t.Errorf("%d lookups", m.lookups)
 	}
 }
 

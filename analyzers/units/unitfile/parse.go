@@ -55,7 +55,7 @@ func (p *parser) step() bool {
 	switch {
 	case text == "":
 		return true
-	case !cleanUTF8(text):
+	case !isPlain(text) && !cleanUTF8(text):
 		return p.refuse(l, "not UTF-8")
 	case text[0] == '[':
 		return p.header(l, text)
@@ -157,7 +157,17 @@ func fitsLibrary(a assignment) bool {
 		a.text[len(a.text)-1] != '\\' &&
 		a.text[0] != '#' && a.text[0] != ';' &&
 		!strings.Contains(a.Section, "]") &&
-		!strings.ContainsFunc(a.text, oddSpace)
+		(isPlain(a.text) || !strings.ContainsFunc(a.text, oddSpace))
+}
+
+// isPlain reports whether text is printable ASCII and tabs, as nearly all is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < ' ' || c > '~') && c != '\t' {
+			return false
+		}
+	}
+	return true
 }
 
 func oddSpace(r rune) bool { return unicode.IsSpace(r) && r != ' ' && r != '\t' }
@@ -207,7 +217,10 @@ func (s *scanner) logical() (*logicalLine, string) {
 			return l, fmt.Sprintf("continued lines of more than %d bytes", maxLine)
 		}
 		if !continues(text) {
-			l.text = string(append(joined, text...))
+			if joined != nil {
+				text = append(joined, text...)
+			}
+			l.text = string(text)
 			return l, ""
 		}
 		joined = append(joined, text...)

@@ -16,8 +16,11 @@ const (
 	maxLinks = 40
 	// maxPath is PATH_MAX of Linux: a longer path cannot be opened there.
 	maxPath = 4096
-	// maxAliases is FILENAME's limit of hops from alias to alias in systemd.
-	maxAliases = 32
+	// maxHops is how many aliases systemd follows from one to the next.
+	maxHops = 32
+	// maxSteps is how many components of paths Open or a Load looks up: links
+	// of links multiply, and real search paths need some ten for a name.
+	maxSteps = 1 << 20
 	// maxEntries is how many names a tree lists in all its directories, and a
 	// unit in all its drop-in directories. A distribution's search path has
 	// some hundred, a NixOS system's some thousand.
@@ -42,7 +45,7 @@ type Tree struct {
 	resolve func(target string) (name string, ok bool)
 	dirs    []searchDir
 	entries map[string]bool     // every name in the directories, with that
-	pulls   []pull              // .wants, .requires and .upholds directories
+	pulls   map[string][]pull   // of every name in .wants, .requires and .upholds directories
 	ids     map[string]id       // of every unit's name
 	aliases map[string][]string // of every file, the other names that lead to it
 }
@@ -53,9 +56,9 @@ type searchDir struct{ name, real string }
 // An id is what a name stands for: a file, or another name.
 type id struct{ file, alias string }
 
-// A pull is a directory of links to units that a unit pulls in.
+// A pull is an entry of a directory that makes a unit pull others in.
 type pull struct {
-	dir  string // its path as listed
+	file string // where it is
 	unit string // which unit pulls
 	kind string // wants, requires or upholds
 }
@@ -71,10 +74,11 @@ type pull struct {
 // An error names a directory that cannot be read, or says that the directories
 // have too many entries.
 func Open(fsys fs.FS, dirs []string, resolve func(target string) (name string, ok bool)) (*Tree, error) {
-	t := &Tree{fsys: fsys, resolve: resolve, entries: map[string]bool{}, ids: map[string]id{}, aliases: map[string][]string{}}
+	t := &Tree{fsys: fsys, resolve: resolve, entries: map[string]bool{}, pulls: map[string][]pull{}, ids: map[string]id{}, aliases: map[string][]string{}}
+	x := &indexer{Tree: t, walker: t.walker(), left: maxEntries}
 	for _, dir := range dirs {
-		real, info, err := t.chase(dir)
-		if errors.Is(err, fs.ErrNotExist) {
+		real, info, err := x.chase(dir)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNull) {
 			continue
 		}
 		if err != nil {
@@ -84,9 +88,8 @@ func Open(fsys fs.FS, dirs []string, resolve func(target string) (name string, o
 			t.dirs = append(t.dirs, searchDir{rooted(dir), real})
 		}
 	}
-	left := maxEntries
 	for _, d := range t.dirs {
-		if err := t.index(d, &left); err != nil {
+		if err := x.index(d); err != nil {
 			return nil, fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
@@ -103,29 +106,57 @@ func rooted(dir string) string {
 	return "."
 }
 
+// An indexer fills a tree.
+type indexer struct {
+	*Tree
+	*walker
+	left int // how many entries more it may list
+}
+
 // index takes in the entries of a directory: the first directory that has a
 // name decides what it is.
-func (t *Tree) index(d searchDir, left *int) error {
-	list, err := t.list(d.real, left)
+func (x *indexer) index(d searchDir) error {
+	list, err := x.list(d.real, &x.left)
 	if err != nil {
 		return err
 	}
 	for _, e := range list {
 		file := path.Join(d.name, e.Name())
-		t.entries[file] = true
-		if stem, kind, _ := cutLast(e.Name(), "."); kind == "wants" || kind == "requires" || kind == "upholds" {
-			t.pulls = append(t.pulls, pull{file, stem, kind})
+		x.entries[file] = true
+		if unit, kind, _ := cutLast(e.Name(), "."); kind == "wants" || kind == "requires" || kind == "upholds" {
+			if err := x.pulled(file, unit, kind); err != nil {
+				return err
+			}
 			continue
 		}
 		name, ok := splitName(e.Name())
-		if _, known := t.ids[e.Name()]; known || !ok || e.IsDir() {
+		if _, known := x.ids[e.Name()]; known || !ok || e.IsDir() {
 			continue
 		}
 		if e.Type()&fs.ModeSymlink == 0 {
-			t.ids[e.Name()] = id{file: file}
-		} else if to := t.follow(d, name); to != (id{}) {
-			t.ids[e.Name()] = to
+			x.ids[e.Name()] = id{file: file}
+		} else if to := x.follow(d, name); to != (id{}) {
+			x.ids[e.Name()] = to
 		}
+		if x.steps <= 0 {
+			return errSteps
+		}
+	}
+	return nil
+}
+
+// pulled takes in whom a directory pulls in; what is no directory pulls none.
+func (x *indexer) pulled(dir, unit, kind string) error {
+	real, info, err := x.chase(dir)
+	if err != nil || !info.IsDir() {
+		return nil
+	}
+	list, err := x.list(real, &x.left)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	for _, e := range list {
+		x.pulls[e.Name()] = append(x.pulls[e.Name()], pull{path.Join(real, e.Name()), unit, kind})
 	}
 	return nil
 }
@@ -133,15 +164,15 @@ func (t *Tree) index(d searchDir, left *int) error {
 // follow returns what the link of a unit's name stands for: a name, where it
 // leads to a file of the search path, itself, where it leads elsewhere, and
 // nothing where it is a link to its own name or one that systemd refuses.
-func (t *Tree) follow(d searchDir, name unitName) id {
+func (x *indexer) follow(d searchDir, name unitName) id {
 	file := path.Join(d.name, name.String())
 	link := path.Join(d.real, name.String())
-	text, err := fs.ReadLink(t.fsys, link)
+	text, err := fs.ReadLink(x.Tree.fsys, link)
 	if err != nil {
 		return id{}
 	}
-	target, ok := t.parent(d.real, text)
-	if !ok || !t.searched(target) {
+	target, ok := x.parent(d.real, text)
+	if !ok || !x.searched(target) {
 		return id{file: file}
 	}
 	other, ok := splitName(path.Base(target))
@@ -153,13 +184,13 @@ func (t *Tree) follow(d searchDir, name unitName) id {
 
 // parent returns where a link's target lies once the links on the way there,
 // but not the last one, are followed.
-func (t *Tree) parent(dir, target string) (string, bool) {
+func (w *walker) parent(dir, target string) (string, bool) {
 	base := path.Base(target)
 	if base == "." || base == ".." || base == "/" {
 		return "", false
 	}
-	at, rest := t.start(dir, target)
-	real, _, err := t.walk(at, strings.TrimSuffix(strings.TrimRight(rest, "/"), base))
+	at, rest := w.start(dir, target)
+	real, _, err := w.walk(at, strings.TrimSuffix(strings.TrimRight(rest, "/"), base))
 	if err != nil {
 		return "", false
 	}
@@ -189,7 +220,7 @@ func (t *Tree) invert() {
 // file returns the file that a name leads to through its aliases. An alias of
 // an instance that has no file of its own leads to the template's.
 func (t *Tree) file(name string) (string, bool) {
-	for hop := 0; hop < maxAliases; hop++ {
+	for hop := 0; hop < maxHops; hop++ {
 		to, ok := t.ids[name]
 		if n, _ := splitName(name); !ok && hop > 0 && n.isInstance() {
 			to, ok = t.ids[n.template().String()]
@@ -217,10 +248,21 @@ func (t *Tree) Names() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
+// A walker finds its way in the file system, for one Open or one Load.
+type walker struct {
+	fsys    fs.FS
+	resolve func(target string) (name string, ok bool)
+	steps   int // how many components more it may look up
+}
+
+func (t *Tree) walker() *walker {
+	return &walker{fsys: t.fsys, resolve: t.resolve, steps: maxSteps}
+}
+
 // list returns a directory's entries sorted by name, and takes their number
 // off left.
-func (t *Tree) list(dir string, left *int) ([]fs.DirEntry, error) {
-	f, err := t.fsys.Open(dir)
+func (w *walker) list(dir string, left *int) ([]fs.DirEntry, error) {
+	f, err := w.fsys.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -249,22 +291,26 @@ func (t *Tree) list(dir string, left *int) ([]fs.DirEntry, error) {
 
 // chase follows every link on the way to a name, and returns the name without
 // any of them.
-func (t *Tree) chase(name string) (string, fs.FileInfo, error) {
-	return t.walk(".", name)
+func (w *walker) chase(name string) (string, fs.FileInfo, error) {
+	return w.walk(".", name)
 }
 
 var (
 	errLinks = errors.New("too many links")
 	errPath  = errors.New("path too long")
 	errNull  = errors.New("link to /dev/null")
+	errSteps = fmt.Errorf("links lead through more than %d directories", maxSteps)
 )
 
 // walk goes from at, which has no links in it, along the components of rest.
 // It stays in the file system: ".." at the root is the root. What it returns
 // has no link in it, so that the file system follows none when it is opened.
-func (t *Tree) walk(at, rest string) (string, fs.FileInfo, error) {
-	info, err := fs.Lstat(t.fsys, at)
+func (w *walker) walk(at, rest string) (string, fs.FileInfo, error) {
+	info, err := fs.Lstat(w.fsys, at)
 	for links := 0; err == nil; {
+		if w.steps--; w.steps < 0 {
+			return "", nil, errSteps
+		}
 		if len(at)+len(rest) > maxPath {
 			return "", nil, errPath
 		}
@@ -281,11 +327,11 @@ func (t *Tree) walk(at, rest string) (string, fs.FileInfo, error) {
 		}
 		if next == ".." {
 			at = path.Dir(at)
-			info, err = fs.Lstat(t.fsys, at)
+			info, err = fs.Lstat(w.fsys, at)
 			continue
 		}
 		child := path.Join(at, next)
-		if info, err = fs.Lstat(t.fsys, child); err != nil {
+		if info, err = fs.Lstat(w.fsys, child); err != nil {
 			break
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
@@ -296,27 +342,27 @@ func (t *Tree) walk(at, rest string) (string, fs.FileInfo, error) {
 			return "", nil, fmt.Errorf("%s: %w", child, errLinks)
 		}
 		var target string
-		if target, err = fs.ReadLink(t.fsys, child); err != nil {
+		if target, err = fs.ReadLink(w.fsys, child); err != nil {
 			break
 		}
 		// An image has no /dev; whether it does, this is systemd's mask.
-		if path.Clean(target) == "/dev/null" {
+		if path.Clean(target) == "/dev/null" && strings.Trim(rest, "/") == "" {
 			return "", nil, errNull
 		}
-		at, target = t.start(at, target)
+		at, target = w.start(at, target)
 		rest = target + "/" + rest
-		info, err = fs.Lstat(t.fsys, at)
+		info, err = fs.Lstat(w.fsys, at)
 	}
 	return "", nil, err
 }
 
 // start returns where a link's target is looked for, and the path from there.
-func (t *Tree) start(dir, target string) (at, rest string) {
+func (w *walker) start(dir, target string) (at, rest string) {
 	if !path.IsAbs(target) {
 		return dir, target
 	}
-	if t.resolve != nil {
-		if name, ok := t.resolve(target); ok {
+	if w.resolve != nil {
+		if name, ok := w.resolve(target); ok {
 			return ".", name
 		}
 	}

@@ -15,9 +15,11 @@ const (
 	// maxFile is four times the longest line that systemd reads.
 	maxFile = 4 << 20
 	// maxDropIns and maxUnit hold a unit, that is all its files, to a size
-	// in memory. No unit of a distribution has a dozen drop-ins.
+	// in memory, with maxOptions. No unit of a distribution has a dozen drop-ins.
 	maxDropIns = 1024
-	maxUnit    = 16 << 20
+	// maxNames is how many names a unit may have; real ones have a handful.
+	maxNames = 256
+	maxUnit  = 16 << 20
 )
 
 // A Unit is what a tree holds under a name.
@@ -70,7 +72,7 @@ func Load(fsys fs.FS, dirs []string, name string) (*Unit, error) {
 // fs.ErrNotExist where the search path has neither a file of that name nor a
 // drop-in.
 func (t *Tree) Load(name string) (*Unit, error) {
-	l := &loader{tree: t, Unit: &Unit{Name: name, Names: []string{name}}, entries: maxEntries, bytes: maxUnit}
+	l := &loader{tree: t, walker: t.walker(), Unit: &Unit{Name: name, Names: []string{name}}, entries: maxEntries, bytes: maxUnit}
 	var dirs []string
 	if n, ok := splitName(name); ok {
 		l.fragment(n)
@@ -104,6 +106,7 @@ func (t *Tree) Load(name string) (*Unit, error) {
 // A loader fills one unit.
 type loader struct {
 	*Unit
+	*walker
 	tree           *Tree
 	entries, bytes int // how many names and bytes more it may take
 }
@@ -131,6 +134,10 @@ func (l *loader) fragment(n unitName) {
 	}
 	delete(names, id.String())
 	l.Names = append([]string{id.String()}, slices.Sorted(maps.Keys(names))...)
+	if len(l.Names) > maxNames {
+		l.problem(file, fmt.Sprintf("more than %d names", maxNames))
+		l.Names = l.Names[:maxNames]
+	}
 }
 
 // instantiate returns the alias as a name of this unit: a template's, filled
@@ -170,7 +177,7 @@ func (l *loader) config() {
 // masked reports whether the file is empty or no file: a link to /dev/null,
 // or a device.
 func (l *loader) masked(file string) bool {
-	_, info, err := l.tree.chase(file)
+	_, info, err := l.chase(file)
 	if err != nil {
 		return errors.Is(err, errNull)
 	}
@@ -209,7 +216,7 @@ func (l *loader) perDir(base string) []string {
 }
 
 func (l *loader) appendDir(dirs []string, dir string) []string {
-	if l.tree.entries[dir] && !slices.Contains(dirs, dir) {
+	if l.tree.entries[dir] {
 		return append(dirs, dir)
 	}
 	return dirs
@@ -237,11 +244,11 @@ func dropInNames(n unitName) []string {
 func (l *loader) dropIns(dirs []string) []string {
 	first := map[string]string{}
 	for _, dir := range dirs {
-		real, info, err := l.tree.chase(dir)
+		real, info, err := l.chase(dir)
 		if err != nil || !info.IsDir() {
 			continue
 		}
-		list, err := l.tree.list(real, &l.entries)
+		list, err := l.list(real, &l.entries)
 		if err != nil {
 			l.problem(dir, err.Error())
 			continue
@@ -275,18 +282,24 @@ func (l *loader) add(file string) {
 	l.bytes -= len(data)
 	l.Sources = append(l.Sources, Source{file, data})
 	f := Parse(data)
+	if len(l.Options)+len(f.Options) > maxOptions {
+		l.problem(file, fmt.Sprintf("more than %d options with the unit's other files: none of these is read", maxOptions))
+		f.Options = nil
+	}
 	for _, o := range f.Options {
 		o.Path = file
 		l.Options = append(l.Options, o)
 	}
 	for _, p := range f.Problems {
 		p.Path = file
-		l.Problems = append(l.Problems, p)
+		if p.Fatal || len(l.Problems) < maxProblems {
+			l.Problems = append(l.Problems, p)
+		}
 	}
 }
 
 func (l *loader) read(file string) ([]byte, error) {
-	real, info, err := l.tree.chase(file)
+	real, info, err := l.chase(file)
 	if errors.Is(err, errNull) {
 		return nil, nil
 	}
@@ -296,7 +309,7 @@ func (l *loader) read(file string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a file")
 	}
-	f, err := l.tree.fsys.Open(real)
+	f, err := l.fsys.Open(real)
 	if err != nil {
 		return nil, err
 	}
@@ -319,32 +332,23 @@ func (l *loader) problem(file, text string) {
 // the search path that has the link decides, so that a link to /dev/null masks.
 func (l *loader) pulledBy() {
 	by := map[string]*[]string{"wants": &l.WantedBy, "requires": &l.RequiredBy, "upholds": &l.UpheldBy}
-	seen := map[string]bool{}
-	for _, p := range l.tree.pulls {
-		for _, name := range l.Names {
-			id := path.Base(p.dir) + "/" + name
-			if seen[id] || !l.exists(p.dir, name) {
-				continue
+	for _, name := range l.Names {
+		seen := map[pull]bool{}
+		for _, p := range l.tree.pulls[name] {
+			which := pull{unit: p.unit, kind: p.kind}
+			if !seen[which] && !l.masked(p.file) {
+				*by[p.kind] = append(*by[p.kind], p.unit)
 			}
-			seen[id] = true
-			if list := by[p.kind]; !l.masked(path.Join(p.dir, name)) && !slices.Contains(*list, p.unit) {
-				*list = append(*list, p.unit)
-			}
+			seen[which] = true
 		}
 	}
 	for _, list := range by {
 		slices.Sort(*list)
+		*list = slices.Compact(*list)
 	}
-}
-
-// exists reports whether the directory has the name, whatever that is.
-func (l *loader) exists(dir, name string) bool {
-	real, info, err := l.tree.chase(dir)
-	if err != nil || !info.IsDir() {
-		return false
+	if l.steps < 0 {
+		l.problem("", errSteps.Error())
 	}
-	_, err = fs.Lstat(l.tree.fsys, path.Join(real, name))
-	return err == nil
 }
 
 // Print writes the unit as systemctl cat does: each source under a comment
