@@ -13,33 +13,46 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
+// packers write what each kind of segment holds, with small windows.
+var packers = map[string]func(io.Writer) (io.WriteCloser, error){
+	"gzip": func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, 6) },
+	"zstd": func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w, zstd.WithWindowSize(64<<10)) },
+	"xz": func(w io.Writer) (io.WriteCloser, error) {
+		return xz.WriterConfig{DictCap: 64 << 10, CheckSum: xz.CRC32}.NewWriter(w)
+	},
+	"lzma":      func(w io.Writer) (io.WriteCloser, error) { return lzma.WriterConfig{DictCap: 64 << 10}.NewWriter(w) },
+	"lz4 frame": func(w io.Writer) (io.WriteCloser, error) { return newLZ4(w, lz4.BlockSizeOption(lz4.Block64Kb)) },
+	"lz4":       func(w io.Writer) (io.WriteCloser, error) { return newLZ4(w, lz4.LegacyOption(true)) },
+}
+
+func newLZ4(w io.Writer, o lz4.Option) (io.WriteCloser, error) {
+	z := lz4.NewWriter(w)
+	return z, z.Apply(o)
+}
+
+func pack(t testing.TB, kind string, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := packers[kind](&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 // compressed packs b in each way that there is a packer for.
 func compressed(t testing.TB, b []byte) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{"none": b}
-	pack := func(kind string, open func(io.Writer) (io.WriteCloser, error)) {
-		var out bytes.Buffer
-		w, err := open(&out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(b); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		all[kind] = out.Bytes()
+	for kind := range packers {
+		all[kind] = pack(t, kind, b)
 	}
-	pack("gzip", func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, 6) })
-	pack("zstd", func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) })
-	pack("xz", func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) })
-	pack("lzma", func(w io.Writer) (io.WriteCloser, error) { return lzma.NewWriter(w) })
-	pack("lz4 frame", func(w io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(w), nil })
-	pack("lz4", func(w io.Writer) (io.WriteCloser, error) {
-		z := lz4.NewWriter(w)
-		return z, z.Apply(lz4.LegacyOption(true))
-	})
 	if _, err := exec.LookPath("bzip2"); err == nil {
 		all["bzip2"] = filter(t, b, "bzip2", "-c")
 	}

@@ -99,7 +99,9 @@ type decoders struct {
 	gzip *gzip.Reader
 	xz   *xz.Reader
 	zstd *zstd.Decoder
-	dict int64 // bytes of dictionaries of lzma streams
+
+	legacy legacyReader
+	dict   int64 // bytes of dictionaries of lzma streams
 }
 
 // blocks returns what a stream of blocks holds, which are the bytes of r.
@@ -121,6 +123,10 @@ func (d *decoders) blocks(kind compression, r io.Reader) (io.Reader, error) {
 		var err error
 		d.xz, err = xz.NewReader(r, maxDict)
 		return d.xz, err
+	}
+	if kind == lz4Legacy {
+		d.legacy.Reset(r)
+		return &d.legacy, nil
 	}
 	z := lz4.NewReader(r)
 	return z, z.Apply(lz4.ConcurrencyOption(1))
@@ -152,6 +158,60 @@ func (d *decoders) bytewise(kind compression, in *input) (io.Reader, error) {
 		return lzma.ReaderConfig{DictCap: maxDict}.NewReader(in)
 	}
 	return nil, errLZO
+}
+
+// legacyReader reads a legacy lz4 frame, block by block. That of the library
+// copies each block of 8 MiB once more.
+type legacyReader struct {
+	r        io.Reader
+	started  bool // behind the magic number
+	src, dst []byte
+	rest     []byte // of dst, to be given
+}
+
+// legacyBlock is what a block holds at most.
+const legacyBlock = 8 << 20
+
+func (l *legacyReader) Reset(r io.Reader) { l.r, l.rest, l.started = r, nil, false }
+
+func (l *legacyReader) Read(p []byte) (int, error) {
+	for len(l.rest) == 0 {
+		if err := l.block(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, l.rest)
+	l.rest = l.rest[n:]
+	return n, nil
+}
+
+func (l *legacyReader) block() error {
+	var b [4]byte
+	if !l.started {
+		l.started = true
+		if _, err := io.ReadFull(l.r, b[:]); err != nil {
+			return truncated(err)
+		}
+	}
+	if n, err := io.ReadFull(l.r, b[:]); err != nil {
+		if n > 0 && allNUL(b[:n]) {
+			return io.EOF
+		}
+		return err
+	}
+	size := binary.LittleEndian.Uint32(b[:])
+	if size == 0 || size > maxLegacyBlock {
+		return errors.New("lz4: no size of a block")
+	}
+	l.src = slices.Grow(l.src[:0], int(size))[:size]
+	if _, err := io.ReadFull(l.r, l.src); err != nil {
+		return truncated(err)
+	}
+	most := min(legacyBlock, 255*int(size)) // as a block expands no more
+	l.dst = slices.Grow(l.dst[:0], most)[:most]
+	n, err := lz4.UncompressBlock(l.src, l.dst)
+	l.rest = l.dst[:max(n, 0)]
+	return err
 }
 
 // bzip2Reader ends at the end of its stream: the library looks two bytes ahead

@@ -88,14 +88,16 @@ pack early >early.cpio
 cp -a early both
 cp -a base/. both/
 
+# Levels are those with small windows, which tests that read an image a thousand
+# times would have to clear each time.
 gzip -9n <base.cpio >base.gzip
 bzip2 -9 <base.cpio >base.bzip2
-xz -C crc32 <base.cpio >base.xz
-xz -C sha256 --x86 --lzma2 --block-size=1000 <base.cpio >base.xz-blocks
-lzma <base.cpio >base.lzma
+xz -0 -C crc32 <base.cpio >base.xz
+xz -C sha256 --x86 --lzma2=dict=64KiB --block-size=1000 <base.cpio >base.xz-blocks
+lzma -0 <base.cpio >base.lzma
 lz4 -q -l <base.cpio >base.lz4
 lz4 -q -9 -BX -BD -B4 <base.cpio >base.lz4frame
-zstd -q -19 <base.cpio >base.zstd
+zstd -q -19 -c base.cpio >base.zstd
 
 start plain
 cp base.cpio base.plain
