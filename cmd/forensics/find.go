@@ -92,10 +92,12 @@ func (f *finder) dir(p string) {
 	}
 	slash := filepath.ToSlash(filepath.Clean(p))
 	runs, problems := bundle.Find(root.FS(), slash)
-	f.add(slash, runs, problems)
 	if len(runs) == 0 {
 		f.empty(p, "holds no run: %s", census(root.FS()))
+		f.silent = append(f.silent, problems...)
+		return
 	}
+	f.add(slash, runs, problems)
 }
 
 // files finds runs among the named files of one directory.
@@ -169,6 +171,8 @@ func (f *finder) file(fsys fs.FS, dir, name string) {
 		f.empty(p, "a binary file of no kind that is known")
 	case bundle.Unknown:
 		f.empty(p, "text of no kind that is known")
+	case bundle.Driver:
+		f.silent = append(f.silent, problems...)
 	case bundle.Report:
 		f.empty(p, "written by a person: not an artifact of a run")
 	default:
