@@ -275,6 +275,29 @@ func TestManyDropIns(t *testing.T) {
 	}
 }
 
+func TestManyNamesAndOptions(t *testing.T) {
+	fsys := fstest.MapFS{"etc/a.service": {Data: []byte("[Unit]\nA=b\n")}}
+	for i := range maxNames {
+		fsys[fmt.Sprintf("etc/a%d.service", i)] = &fstest.MapFile{Mode: fs.ModeSymlink, Data: []byte("a.service")}
+	}
+	u, err := Load(fsys, []string{"etc"}, "a.service")
+	if err != nil || len(u.Names) != maxNames || len(u.Problems) != 1 {
+		t.Errorf("%d names, problems %v, %v", len(u.Names), u.Problems, err)
+	}
+	many := []byte("[Unit]\n" + strings.Repeat("a=\n", maxOptions))
+	fsys = fstest.MapFS{"etc/a.service": {Data: many}, "etc/a.service.d/b.conf": {Data: many[:len(many)/2]}}
+	u, err = Load(fsys, []string{"etc"}, "a.service")
+	if err != nil || len(u.Options) != maxOptions || len(u.Problems) != 1 {
+		t.Errorf("%d options, problems %v, %v", len(u.Options), u.Problems, err)
+	}
+	bad := []byte("[Unit]\n" + strings.Repeat("x\n", maxProblems))
+	fsys = fstest.MapFS{"etc/a.service": {Data: bad}, "etc/a.service.d/b.conf": {Data: bad}}
+	u, err = Load(fsys, []string{"etc"}, "a.service")
+	if err != nil || len(u.Problems) != maxProblems {
+		t.Errorf("%d problems, %v", len(u.Problems), err)
+	}
+}
+
 // Links go in circles, too deep, and nowhere: none is read.
 func TestHostileLinks(t *testing.T) {
 	link := func(target string) *fstest.MapFile {
@@ -296,6 +319,8 @@ func TestHostileLinks(t *testing.T) {
 		"etc/u.service.d/7.conf":       link("/long/etc/u.service"),
 		"etc/u.service.d/8.conf":       link("../u.service/x"),
 		"etc/u.service.d/9.conf":       link("//etc//.//u.service"),
+		"null":                         link("/dev/null"),
+		"etc/y.service":                link("/null/y.service"),
 		"etc/v.service":                link("/self"),
 		"etc/w.service":                link("/deep0"),
 		"etc/x.service.d":              link("/grow"),
@@ -318,7 +343,7 @@ func TestHostileLinks(t *testing.T) {
 	if len(u.Sources) != 3 || len(u.Problems) != 7 || !slices.Equal(u.WantedBy, []string{"t.target"}) {
 		t.Errorf("sources %v, problems %v, wanted by %v", u.Sources, u.Problems, u.WantedBy)
 	}
-	for _, name := range []string{"v.service", "w.service"} {
+	for _, name := range []string{"v.service", "w.service", "y.service"} {
 		u, err := Load(fsys, []string{"etc"}, name)
 		if err != nil || len(u.Sources) != 0 || len(u.Problems) != 1 {
 			t.Errorf("%s: %+v, %v", name, u, err)

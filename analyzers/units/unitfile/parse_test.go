@@ -65,6 +65,9 @@ var parseCases = []struct{ name, in, want string }{
 		2 4-7 [S@1] A="b"
 		2 8-11 [S@1] C="d"
 		3 13-16 [S@1] E="f"`},
+	{"NUL LF is two ends", "[S]\nA=b\\\x00\nC=d", `
+		2 4-9 [S@1] A="b"
+		3 10-13 [S@1] C="d"`},
 	{"byte order mark", "\ufeff[S]\nA=b\n", `
 		2 7-10 [S@1] A="b"`},
 	{"second byte order mark", "\ufeff[S]\n\ufeffA=b\n", `

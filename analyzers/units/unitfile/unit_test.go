@@ -175,9 +175,11 @@ func TestDirsAsWritten(t *testing.T) {
 		"b.service":           {Mode: fs.ModeSymlink, Data: []byte("a.service")},
 		"sub/etc/c.service":   {Data: []byte("[Unit]\nC=3\n")},
 		"sub/etc/d.service.d": {Data: []byte("a file\n")},
+		"dev.service":         {Mode: fs.ModeCharDevice | fs.ModeDevice},
 	}
 	for _, c := range []struct{ dir, name, want string }{
 		{".", "b.service", "names: a.service b.service\npath: a.service\ndrop-in: a.service.d/x.conf\nUnit.A=1\nUnit.B=2\n"},
+		{".", "dev.service", "names: dev.service\npath: dev.service\nmasked\n"},
 		{"/", "a.service", "names: a.service b.service\npath: a.service\ndrop-in: a.service.d/x.conf\nUnit.A=1\nUnit.B=2\n"},
 		{"/sub/../sub/etc/", "c.service", "names: c.service\npath: sub/etc/c.service\nUnit.C=3\n"},
 		{"sub/etc", "d.service", "no such unit\n"},
