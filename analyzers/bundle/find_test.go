@@ -224,7 +224,7 @@ func FuzzPrintable(f *testing.F) {
 }
 
 func FuzzSniff(f *testing.F) {
-	for _, s := range []string{bootText, harnessText, journalText, nixText, statusText, manifest, metaText, "{", `{"a":[[[{`} {
+	for _, s := range []string{bootText, harnessText, journalText, nixText, statusText, manifest, metaText, driverText, twoMachines, kolaJournal, pexpectDump, "{", `{"a":[[[{`} {
 		f.Add("x.log", []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, name string, data []byte) {
