@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"time"
 )
 
@@ -132,7 +133,7 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	if !ok {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errNotRegular}
 	}
-	if r.node.lost {
+	if r.node.lost || r.node.size > math.MaxInt {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errLost}
 	}
 	b := make([]byte, r.node.size)
@@ -216,7 +217,7 @@ func (r *regular) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (r *regular) start() (err error) {
+func (r *regular) start() error {
 	n := r.node
 	switch {
 	case n.lost:
@@ -226,23 +227,26 @@ func (r *regular) start() (err error) {
 	case r.fs.Segments[n.segment].Compression == none.String():
 		r.r = io.NewSectionReader(r.fs.image, n.at, n.size)
 	default:
-		r.u, err = r.fs.take(n.content)
-		r.r = io.LimitReader(r.u, n.size)
+		u, err := r.fs.take(n.content)
+		if err != nil {
+			return err
+		}
+		r.u, r.r = u, io.LimitReader(u, n.size)
 	}
-	return err
+	return nil
 }
 
 func (r *regular) Close() error {
 	if r.u != nil {
 		r.fs.give(r.u)
 	}
-	r.r, r.u = eof{}, nil
+	r.r, r.u = closed{}, nil
 	return nil
 }
 
-type eof struct{}
+type closed struct{}
 
-func (eof) Read([]byte) (int, error) { return 0, fs.ErrClosed }
+func (closed) Read([]byte) (int, error) { return 0, fs.ErrClosed }
 
 // take returns the segment of c at its byte. It goes on from where a file was
 // read last, or begins the segment again.

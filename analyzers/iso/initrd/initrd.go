@@ -83,8 +83,8 @@ type FS struct {
 
 const (
 	// maxSegments bounds segments and streams. An image has two to five
-	// segments; a parallel compressor makes a stream of some megabytes.
-	maxSegments = 1 << 12
+	// segments; a parallel compressor makes streams of some megabytes.
+	maxSegments = 1 << 10
 	// maxProblems bounds what is said about one image.
 	maxProblems = 20
 )

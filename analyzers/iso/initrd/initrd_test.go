@@ -80,9 +80,9 @@ func unixMode(m fs.FileMode) uint32 {
 	for format, typ := range formats {
 		if m.Type() == typ {
 			u := format | uint32(m.Perm())
-			for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-				if m&flag != 0 {
-					u |= bit
+			for _, b := range modeBits {
+				if m&b.flag != 0 {
+					u |= b.bit
 				}
 			}
 			return u

@@ -7,7 +7,7 @@ import (
 )
 
 // bufSize is what is read at once from an image and from a decompressor.
-const bufSize = 64 << 10
+const bufSize = 32 << 10
 
 // source is what an archive is read from: the image itself or what a segment
 // unpacks to.

@@ -12,10 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// header is a newc header (buffer-format.rst, "c_magic" and so on), as numbers.
+// header is a newc header as numbers, in the order of buffer-format.rst.
 type header struct {
-	ino, mode, uid, gid, nlink, mtime, size, devMajor, devMinor, rdevMajor, rdevMinor, nameSize, check uint32
-	summed                                                                                             bool // 070702: check is the sum of the content's bytes
+	ino, mode, uid, gid, nlink, mtime, size  uint32
+	devMajor, devMinor, rdevMajor, rdevMinor uint32
+	nameSize, check                          uint32
+
+	summed bool // 070702: check is the sum of the content's bytes
 }
 
 const (
@@ -125,7 +128,11 @@ func (a *archive) header() (h header, err error) {
 	if _, err := hex.Decode(raw[:], b[6:]); err != nil {
 		return h, errors.New("the header of a cpio entry holds a number that is none")
 	}
-	for i, p := range []*uint32{&h.ino, &h.mode, &h.uid, &h.gid, &h.nlink, &h.mtime, &h.size, &h.devMajor, &h.devMinor, &h.rdevMajor, &h.rdevMinor, &h.nameSize, &h.check} {
+	for i, p := range []*uint32{
+		&h.ino, &h.mode, &h.uid, &h.gid, &h.nlink, &h.mtime, &h.size,
+		&h.devMajor, &h.devMinor, &h.rdevMajor, &h.rdevMinor,
+		&h.nameSize, &h.check,
+	} {
 		*p = binary.BigEndian.Uint32(raw[4*i:])
 	}
 	return h, nil
@@ -324,15 +331,21 @@ var formats = map[uint32]fs.FileMode{
 	0o140000: fs.ModeSocket,
 }
 
+// modeBits are those that package fs has elsewhere.
+var modeBits = []struct {
+	bit  uint32
+	flag fs.FileMode
+}{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}}
+
 func fileMode(m uint32) fs.FileMode {
 	mode, ok := formats[m&0o170000]
 	if !ok {
 		mode = fs.ModeIrregular
 	}
 	mode |= fs.FileMode(m & 0o777)
-	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if m&bit != 0 {
-			mode |= flag
+	for _, b := range modeBits {
+		if m&b.bit != 0 {
+			mode |= b.flag
 		}
 	}
 	return mode

@@ -99,6 +99,7 @@ type decoders struct {
 	gzip *gzip.Reader
 	xz   *xz.Reader
 	zstd *zstd.Decoder
+	lz4  *lz4.Reader
 
 	legacy legacyReader
 	dict   int64 // bytes of dictionaries of lzma streams
@@ -123,13 +124,16 @@ func (d *decoders) blocks(kind compression, r io.Reader) (io.Reader, error) {
 		var err error
 		d.xz, err = xz.NewReader(r, maxDict)
 		return d.xz, err
+	case lz4Frame:
+		if d.lz4 != nil {
+			d.lz4.Reset(r)
+			return d.lz4, nil
+		}
+		d.lz4 = lz4.NewReader(r)
+		return d.lz4, d.lz4.Apply(lz4.ConcurrencyOption(1))
 	}
-	if kind == lz4Legacy {
-		d.legacy.Reset(r)
-		return &d.legacy, nil
-	}
-	z := lz4.NewReader(r)
-	return z, z.Apply(lz4.ConcurrencyOption(1))
+	d.legacy.reset(r)
+	return &d.legacy, nil
 }
 
 // bytewise returns what the stream holds that in stands at the start of. The
@@ -172,7 +176,7 @@ type legacyReader struct {
 // legacyBlock is what a block holds at most.
 const legacyBlock = 8 << 20
 
-func (l *legacyReader) Reset(r io.Reader) { l.r, l.rest, l.started = r, nil, false }
+func (l *legacyReader) reset(r io.Reader) { l.r, l.rest, l.started = r, nil, false }
 
 func (l *legacyReader) Read(p []byte) (int, error) {
 	for len(l.rest) == 0 {
@@ -207,7 +211,7 @@ func (l *legacyReader) block() error {
 	if _, err := io.ReadFull(l.r, l.src); err != nil {
 		return truncated(err)
 	}
-	most := min(legacyBlock, 255*int(size)) // as a block expands no more
+	most := int(min(legacyBlock, 255*int64(size))) // as a block expands no more
 	l.dst = slices.Grow(l.dst[:0], most)[:most]
 	n, err := lz4.UncompressBlock(l.src, l.dst)
 	l.rest = l.dst[:max(n, 0)]
