@@ -35,6 +35,9 @@
 //     cut at maxMessage bytes, and says so. Of native files, which may be
 //     larger than memory, the newest entries are kept.
 //   - Entries that stand in several artifacts stay in each.
+//   - A journal in files of its own whose kernels the run's serial console
+//     contradicts (another release, another command line) is of another boot or
+//     machine, say the host's: it does not count, and the report says so.
 //
 // An Entry tells what was logged, never what is true: a plan, a shell trace and
 // an existence probe are logged too.
@@ -127,20 +130,35 @@ func run(p *analyzers.Pass) (any, error) {
 	for _, t := range console.From(p) {
 		transcripts[t.Path] = t
 	}
+	shown := onConsole(console.From(p))
 	for _, a := range p.Run.Of(bundle.Journal, bundle.Capture, bundle.Serial, bundle.Dmesg, bundle.Unknown, bundle.Probe) {
 		if a.Kind == bundle.Probe {
 			add(readProbes(a))
 		} else if read := structured(a); read != nil {
-			add(read(p, a))
+			if l := read(p, a); ofThisBoot(p, l, shown) {
+				add(l)
+			}
 		} else if t := transcripts[a.Path]; t != nil {
-			add(readText(t, a.Kind))
+			if l := readText(t, a.Kind); a.Kind != bundle.Journal || ofThisBoot(p, l, shown) {
+				add(l)
+			}
 		}
 	}
-	for _, l := range readNative(p) {
+	for _, l := range readNative(p, shown) {
 		add(l)
 	}
 	slices.SortStableFunc(logs, func(a, b *Log) int { return strings.Compare(a.Path, b.Path) })
 	return logs, nil
+}
+
+// ofThisBoot reports whether nothing says that l is of another boot than the
+// console's, and tells of one that is.
+func ofThisBoot(p *analyzers.Pass, l *Log, shown *kernels) bool {
+	why := foreign(l, shown)
+	if why != "" {
+		p.Problem(l.Path, "journal of another boot than the serial console shows, it does not count: "+why)
+	}
+	return why == ""
 }
 
 // structured returns the reader for a journal in json or export form, nil when

@@ -26,8 +26,9 @@ const (
 	work       = 1 << 30 // see native.Limits, and eight times the file
 )
 
-// readNative reads the run's native files, a Log for each machine.
-func readNative(p *analyzers.Pass) []*Log {
+// readNative reads the run's native files, a Log for each machine whose journal
+// the kernels on the console do not contradict.
+func readNative(p *analyzers.Pass, shown *kernels) []*Log {
 	files := openAll(p)
 	defer func() {
 		for _, f := range files {
@@ -49,7 +50,9 @@ func readNative(p *analyzers.Pass) []*Log {
 		m := by[id]
 		m.merge()
 		m.tell(p)
-		logs = append(logs, m.log)
+		if ofThisBoot(p, m.log, shown) {
+			logs = append(logs, m.log)
+		}
 	}
 	// A second machine id in the same boot is the guest's own, from before its
 	// /etc was there. In another boot it is another machine's, say the host's,

@@ -257,15 +257,13 @@ func asExport(t *testing.T, files map[string][]byte) {
 	if len(problems) > 0 || len(got) != 1 {
 		t.Fatalf("%v, %d logs", problems, len(got))
 	}
-	cmd := exec.Command("journalctl", "-o", "export")
+	dir := t.TempDir()
 	for i, p := range sortedKeys(files) {
-		name := filepath.Join(t.TempDir(), fmt.Sprintf("%d.journal", i))
-		if err := os.WriteFile(name, files[p], 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, inDirectory(i, p)), files[p], 0o644); err != nil {
 			t.Fatal(err)
 		}
-		cmd.Args = append(cmd.Args, "--file", name)
 	}
-	text, err := cmd.Output()
+	text, err := exec.Command("journalctl", "-D", dir, "-o", "export").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,6 +278,19 @@ func asExport(t *testing.T, files map[string][]byte) {
 			t.Errorf("entry %d: %+.200v, in the export %+.200v", i, g, w)
 		}
 	}
+}
+
+// inDirectory names the i-th file as journald does, so that journalctl takes it
+// from a directory: the one in use, one that was rotated, one that was not
+// closed.
+func inDirectory(i int, path string) string {
+	switch {
+	case strings.HasSuffix(path, "~"):
+		return fmt.Sprintf("system@%016x-%016x.journal~", i+1, i+1)
+	case i == 0:
+		return "system.journal"
+	}
+	return fmt.Sprintf("system@%032x-%016x-%016x.journal", i, i, i)
 }
 
 // FuzzNative: whatever two files hold, entries stand in them.
