@@ -12,9 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -195,28 +197,12 @@ func listing(m *Image) []string {
 	return out
 }
 
-// TestXorriso: the tree is the one that xorriso finds: names, modes, sizes,
-// links and the bytes of files.
+// TestXorriso: the tree is the one that xorriso finds.
 func TestXorriso(t *testing.T) {
-	if _, err := exec.LookPath("xorriso"); err != nil {
-		t.Skip("no xorriso")
-	}
-	for name, data := range images(t) {
+	for name, file := range writeImages(t, "xorriso") {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			image := filepath.Join(dir, name)
-			if err := os.WriteFile(image, data, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			out := filepath.Join(dir, "tree")
-			args := []string{"-indev", image, "-osirrox", "on", "-extract", "/", out}
-			if text, err := exec.Command("xorriso", args...).CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, text)
-			}
-			m, perm := open(t, data), name != "joliet.iso"
-			if d := cmp.Diff(extracted(t, out, perm), hashed(t, m, perm)); d != "" {
-				t.Errorf("-xorriso +ours\n%s", d)
-			}
+			m := open(t, images(t)[name])
+			compare(t, m, file, name != "joliet.iso")
 			for _, p := range m.Problems {
 				t.Error(p)
 			}
@@ -224,64 +210,250 @@ func TestXorriso(t *testing.T) {
 	}
 }
 
-// line leaves out permissions where the image has none: there they are
-// xorriso's own choice.
-func line(perm bool, p string, mode fs.FileMode, size int64, link string, data []byte) string {
-	sum := ""
-	if mode.IsRegular() {
-		sum = fmt.Sprintf("%x", sha256.Sum256(data))[:12]
-	} else {
-		size = 0
-	}
-	if !perm || mode&fs.ModeSymlink != 0 {
-		mode = mode.Type()
-	}
-	return fmt.Sprintf("%s %d %s %s%s", mode, size, p, link, sum)
-}
-
-func extracted(t *testing.T, root string, perm bool) []string {
+// compare holds a tree to what xorriso says of the image in a file: names,
+// types, sizes, links; modes and owners where the image has them; the bytes
+// and times of files.
+func compare(t *testing.T, m *Image, file string, rock bool) {
 	t.Helper()
-	var out []string
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || p == root {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		var data []byte
-		link := ""
-		if info.Mode().IsRegular() {
-			data, err = os.ReadFile(p)
-		} else if info.Mode()&fs.ModeSymlink != 0 {
-			link, err = os.Readlink(p)
-		}
-		out = append(out, line(perm, strings.TrimPrefix(p, root), info.Mode(), info.Size(), link, data))
-		return err
-	})
+	out, err := exec.Command("xorriso", "-indev", file, "-find", "/", "-exec", "lsdl", "--").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	var got []string
+	for _, f := range append([]*File{m.root}, m.Files...) {
+		got = append(got, long(rock, f.Mode, fmt.Sprint(f.UID), fmt.Sprint(f.GID), fmt.Sprint(f.Size), f.Path, f.Link))
+	}
+	sort.Strings(got)
+	if d := cmp.Diff(listed(t, string(out), rock), got); d != "" {
+		t.Errorf("-xorriso +ours\n%s", d)
+	}
+	dir := filepath.Join(t.TempDir(), "tree")
+	if text, err := exec.Command("xorriso", "-indev", file, "-osirrox", "on", "-extract", "/", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if d := cmp.Diff(contents(t, os.DirFS(dir)), contents(t, m.FS())); d != "" {
+		t.Errorf("-xorriso +ours\n%s", d)
+	}
+}
+
+// lsdlRe is a line of xorriso's lsdl; "e" is the boot catalogue, a size is that
+// of a file, or the numbers of a device.
+var lsdlRe = regexp.MustCompile(`^([-elspbcd])([-rwxsStT]{9})[+ ] +\d+ (\d+) +(\d+) +([\d,]+) \w{3} [ \d]\d [ :\d]{5} '(.*?)'(?: -> '(.*)')?$`)
+
+func listed(t *testing.T, text string, rock bool) []string {
+	t.Helper()
+	var out []string
+	for l := range strings.Lines(text) {
+		x := lsdlRe.FindStringSubmatch(strings.TrimSuffix(l, "\n"))
+		if x == nil {
+			t.Fatalf("xorriso says %q", l)
+		}
+		for i := 6; i <= 7; i++ {
+			x[i] = strings.ReplaceAll(x[i], `'"'"'`, `'`)
+		}
+		out = append(out, long(rock, lsMode(x[1], x[2]), x[3], x[4], x[5], x[6], x[7]))
+	}
 	sort.Strings(out)
 	return out
 }
 
-func hashed(t *testing.T, m *Image, perm bool) []string {
+// lsMode reads a mode as ls writes it.
+func lsMode(kind, perm string) fs.FileMode {
+	m := map[string]fs.FileMode{"d": fs.ModeDir, "l": fs.ModeSymlink, "p": fs.ModeNamedPipe, "s": fs.ModeSocket,
+		"b": fs.ModeDevice, "c": fs.ModeDevice | fs.ModeCharDevice}[kind]
+	for i, c := range perm {
+		if strings.ContainsRune("rwxst", c) {
+			m |= 1 << (8 - i)
+		}
+		if strings.ContainsRune("sStT", c) {
+			m |= []fs.FileMode{fs.ModeSetuid, fs.ModeSetgid, fs.ModeSticky}[i/3]
+		}
+	}
+	return m
+}
+
+// long is a line of a listing, without mode and owner where the image has
+// none: there they are xorriso's own choice.
+func long(rock bool, mode fs.FileMode, uid, gid, size, p, link string) string {
+	if !mode.IsRegular() {
+		size = "-"
+	}
+	if !rock {
+		mode, uid, gid = mode.Type(), "-", "-"
+	}
+	return fmt.Sprintf("%s %s %s:%s %s -> %s", p, mode, uid, gid, size, link)
+}
+
+// contents is a line a regular file: path, time, sum of the bytes.
+func contents(t *testing.T, fsys fs.FS) []string {
 	t.Helper()
 	var out []string
-	for _, f := range m.Files {
-		var data []byte
-		if f.Mode.IsRegular() {
-			var err error
-			if data, err = m.ReadFile(f, 1<<20); err != nil {
-				t.Error(err)
-			}
+	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
 		}
-		out = append(out, line(perm, f.Path, f.Mode, f.Size, f.Link, data))
+		in, err := d.Info()
+		if err != nil {
+			return err
+		}
+		b, err := fs.ReadFile(fsys, p)
+		out = append(out, fmt.Sprintf("%s %s %.12x", p, in.ModTime().UTC().Format(time.DateTime), sum(b)))
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
-	sort.Strings(out)
 	return out
+}
+
+// made are images that are built for the occasion, each from a folder of
+// files, by a command that ends with the image and the folder.
+var made = []struct {
+	name string
+	rock bool
+	fill func(t *testing.T, dir string)
+	argv []string
+}{
+	{"many entries", true, many(1000), argv("xorriso -as mkisofs -quiet -R -o")},
+	{"many entries, genisoimage", true, many(1000), argv("genisoimage -quiet -R -o")},
+	{"long names and links", true, longLinks, argv("xorriso -as mkisofs -quiet -R -o")},
+	{"long names and links, genisoimage", true, longNames, argv("genisoimage -quiet -input-charset utf-8 -R -o")},
+	{"IEEE_1282", true, longLinks, argv("xorriso -compliance new_rr -as mkisofs -quiet -R -o")},
+	{"owners", true, modes, argv("xorriso -as mkisofs -quiet -R -uid 1000 -gid 100 -o")},
+	{"modes", true, modes, argv("genisoimage -quiet -R -o")},
+	{"hard links", true, modes, argv("xorriso -as mkisofs -quiet -R --hardlinks -o")},
+	{"deep", true, deep, argv("xorriso -as mkisofs -quiet -R -o")},
+	{"relocated", true, deep, argv("genisoimage -quiet -R -o")},
+	{"relocated, Joliet too", true, deep, argv("genisoimage -quiet -R -J -o")},
+	{"UDF bridge", true, longNames, argv("genisoimage -quiet -input-charset utf-8 -udf -R -o")},
+	{"UDF bridge, no extension", false, shortNames, argv("genisoimage -quiet -udf -o")},
+	{"Joliet", false, shortNames, argv("genisoimage -quiet -J -o")},
+	{"Joliet, long names", false, joliet, argv("genisoimage -quiet -input-charset utf-8 -J -joliet-long -o")},
+	{"no extension", false, shortNames, argv("genisoimage -quiet -o")},
+	{"no extension, level 4", false, shortNames, argv("genisoimage -quiet -iso-level 4 -o")},
+	{"HFS hybrid", true, modes, argv("genisoimage -quiet -hfs -R -o")},
+	{"transparent tables", true, modes, argv("genisoimage -quiet -R -T -o")},
+}
+
+func argv(line string) []string { return strings.Fields(line) }
+
+// TestXorrisoMade: trees larger and stranger than those of testdata.
+func TestXorrisoMade(t *testing.T) {
+	for _, c := range made {
+		t.Run(c.name, func(t *testing.T) {
+			m, file := makeImage(t, c.fill, c.argv)
+			compare(t, m, file, c.rock)
+			for _, p := range m.Problems {
+				t.Error(p)
+			}
+		})
+	}
+}
+
+func makeImage(t testing.TB, fill func(*testing.T, string), argv []string) (*Image, string) {
+	t.Helper()
+	for _, tool := range []string{"xorriso", argv[0]} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("no " + tool)
+		}
+	}
+	dir := t.TempDir()
+	tree, file := filepath.Join(dir, "tree"), filepath.Join(dir, "x.iso")
+	must(t, os.Mkdir(tree, 0o755))
+	sub, _ := t.(*testing.T)
+	fill(sub, tree)
+	cmd := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], file, tree)...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	f, err := os.Open(file)
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	in, err := f.Stat()
+	must(t, err)
+	m, err := Open(f, in.Size())
+	must(t, err)
+	return m, file
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// put writes a file, its folder too.
+func put(t *testing.T, dir, name, text string) {
+	p := filepath.Join(dir, filepath.FromSlash(name))
+	must(t, os.MkdirAll(filepath.Dir(p), 0o755))
+	must(t, os.WriteFile(p, []byte(text), 0o644))
+}
+
+func many(n int) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		for i := range n {
+			put(t, dir, fmt.Sprintf("store/%032d-package-%d.service", i, i), "")
+		}
+	}
+}
+
+func longNames(t *testing.T, dir string) {
+	put(t, dir, strings.Repeat("n", 200)+"/"+strings.Repeat("ü", 100), "x")
+	put(t, dir, "it's", "quoted")
+	put(t, dir, "trailing dot.", "")
+	put(t, dir, "semi;colon;1", "")
+	put(t, dir, ".hidden", "")
+	for name, target := range map[string]string{"dots": "./../.././x/..", "root": "/", "one": "a", "some": strings.Repeat("some-part/", 15) + "end"} {
+		must(t, os.Symlink(target, filepath.Join(dir, "link-"+name)))
+	}
+}
+
+// longLinks has links for which genisoimage never ends, or of which it loses
+// parts.
+func longLinks(t *testing.T, dir string) {
+	longNames(t, dir)
+	part := strings.Repeat("p", 240)
+	for name, target := range map[string]string{
+		"chain": strings.Repeat(part+"/", 4) + "end", "abs": "/" + part + "/" + part, "parts": strings.Repeat("../a/", 200) + "z",
+	} {
+		must(t, os.Symlink(target, filepath.Join(dir, "long-"+name)))
+	}
+}
+
+func modes(t *testing.T, dir string) {
+	for i, m := range []fs.FileMode{0, 0o7, 0o70, 0o700, 0o644, fs.ModeSetuid | 0o755, fs.ModeSetgid | 0o710, fs.ModeSetuid | 0o600} {
+		p := filepath.Join(dir, fmt.Sprint("f", i))
+		must(t, os.WriteFile(p, []byte("same"), 0o600))
+		must(t, os.Chmod(p, m))
+		must(t, os.Chtimes(p, time.Time{}, time.Date(1999+3*i, 12, 31, 23, 59, 58, 0, time.UTC)))
+	}
+	d := filepath.Join(dir, "sticky")
+	must(t, os.Mkdir(d, 0o700))
+	must(t, os.Chmod(d, fs.ModeSticky|0o777))
+	must(t, os.Link(filepath.Join(dir, "f4"), filepath.Join(d, "link")))
+	if text, err := exec.Command("mkfifo", filepath.Join(dir, "fifo")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+}
+
+func deep(t *testing.T, dir string) {
+	put(t, dir, strings.Repeat("d/", 20)+"file", "deep")
+	put(t, dir, strings.Repeat("d/", 9)+"other/"+strings.Repeat("e/", 10)+"file", "deeper")
+	put(t, dir, "a/b/c/d/e/f/g/h", "just so")
+}
+
+func shortNames(t *testing.T, dir string) {
+	for i := range 100 {
+		put(t, dir, fmt.Sprintf("SUB%d/FILE%d.TXT", i%7, i), strings.Repeat("x", i*50))
+	}
+	put(t, dir, "NOEXT", "")
+}
+
+func joliet(t *testing.T, dir string) {
+	put(t, dir, "Größe – 100 €.text", "x")
+	put(t, dir, "ключ/"+strings.Repeat("n", 99), "y")
+	put(t, dir, "a.b.c.", "z")
 }
 
 func TestUnixMode(t *testing.T) {

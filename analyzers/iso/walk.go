@@ -205,15 +205,17 @@ func (w *walk) name(de *iso9660.DirectoryEntry, rr *rockRidge) string {
 	case w.unicod:
 		return version(ucs2(de.Identifier))
 	}
-	return version(de.Identifier)
+	name := version(de.Identifier)
+	if len(name) > 1 { // a file without extension has a dot behind its name
+		name = strings.TrimSuffix(name, ".")
+	}
+	return name
 }
 
-// version drops what ECMA-119 puts behind a name: ";1", and the dot of a file
-// without extension.
+// version drops the version number behind a name: ";1".
 func version(s string) string {
-	s, _, _ = strings.Cut(s, ";")
-	if len(s) > 1 {
-		s = strings.TrimSuffix(s, ".")
+	if i := strings.LastIndexByte(s, ';'); i >= 0 && strings.Trim(s[i+1:], "0123456789") == "" {
+		return s[:i]
 	}
 	return s
 }
