@@ -360,18 +360,18 @@ var imports = map[string][]string{
 	"analyzers/qemu":         {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/host"},
 	"analyzers/build":        {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/host"},
 	"analyzers/host":         {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/host"},
-	"analyzers/iso":          {"analyzers", "analyzers/bundle"},
+	"analyzers/iso":          {"analyzers", "analyzers/bundle", "analyzers/units"},
 	"analyzers/kernel":       {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/commands", "analyzers/journal"},
 	"analyzers/shell":        {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/commands"},
 	"analyzers/units":        {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/commands", "analyzers/journal"},
 	"analyzers/storage":      {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/commands", "analyzers/journal", "analyzers/shell", "analyzers/units"},
 	"analyzers/network":      {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/commands", "analyzers/journal", "analyzers/units"},
 	"analyzers/harness":      {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/commands", "analyzers/shell"},
-	"analyzers/boot":         {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/serial", "analyzers/commands", "analyzers/journal", "analyzers/kernel", "analyzers/shell", "analyzers/units"},
+	"analyzers/boot":         {"analyzers", "analyzers/bundle", "analyzers/console", "analyzers/serial", "analyzers/commands", "analyzers/iso", "analyzers/journal", "analyzers/kernel", "analyzers/shell", "analyzers/units"},
 	"analyzers/all":          {"analyzers*"},
 	"rules":                  {"analyzers", "analyzers/bundle"},
 	"corpus":                 {"analyzers", "analyzers/all", "analyzers/analyzertest", "analyzers/bundle", "rules"},
-	"cmd/forensics":          {"analyzers", "analyzers/all", "analyzers/bundle", "rules", "corpus", "cmd/forensics"},
+	"cmd/forensics":          {"analyzers", "analyzers/all", "analyzers/bundle", "rules", "corpus", "cmd/forensics", "analyzers/console", "analyzers/iso", "analyzers/journal", "analyzers/qemu", "analyzers/units"},
 }
 
 // worldly packages are for capture and the commands only: analysis is a pure

@@ -1,6 +1,7 @@
 // Package boot says how far the boot came in the end: the furthest stage that
 // any artifact shows, from the boot loader to a provisioned system: one whose
-// status file says so (parameter "state").
+// status file says so (parameter "state"). And whether an image in the run is the
+// one that booted.
 package boot
 
 import (
@@ -11,6 +12,7 @@ import (
 	"forensics/analyzers/bundle"
 	"forensics/analyzers/commands"
 	"forensics/analyzers/console"
+	"forensics/analyzers/iso"
 	"forensics/analyzers/journal"
 	"forensics/analyzers/kernel"
 	"forensics/analyzers/serial"
@@ -22,10 +24,12 @@ import (
 var Analyzer = &analyzers.Analyzer{
 	Name:     "boot",
 	Doc:      "States the furthest stage that the boot reached.",
-	Requires: []*analyzers.Analyzer{console.Analyzer, serial.Analyzer, shell.Analyzer, commands.Analyzer, journal.Analyzer, kernel.Analyzer, units.Analyzer},
+	Requires: []*analyzers.Analyzer{console.Analyzer, serial.Analyzer, shell.Analyzer, commands.Analyzer, journal.Analyzer, kernel.Analyzer, units.Analyzer, iso.Analyzer},
 	Facts: []analyzers.FactType{
 		{Name: "boot.stage", Doc: "The furthest stage of the boot that an artifact shows.", Values: serial.Stages, Repeats: true},
 		{Name: "boot.userland", Doc: "Programs of the guest ran: its initrd, systemd, a login, a shell, a journal.", Values: []string{"yes"}, Repeats: true},
+		{Name: "boot.image", Doc: "Whether the image in the run is the one that booted, by digest.", Values: []string{"inspected", "another"}},
+		{Name: "boot.entry", Doc: "Which entry of the image's boot menu the kernel's command line is: the one that starts by itself, another, or none of them (typed, given by QEMU, or another image's).", Values: []string{"default", "other", "foreign"}, Repeats: true},
 	},
 	Run: run,
 }
@@ -56,6 +60,7 @@ func run(p *analyzers.Pass) (any, error) {
 			}
 		}
 	}
+	image(p)
 	dialogue(p, b)
 	logs(p)
 	messages(p)

@@ -38,10 +38,6 @@
 package iso
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io/fs"
 	"strings"
 
 	"forensics/analyzers"
@@ -60,42 +56,116 @@ var Analyzer = &analyzers.Analyzer{
 		{Name: "iso.cmdline", Doc: "The kernel command line of the entry that starts by itself; variables that are not set to literal text stay as written.", Subject: "bios or efi"},
 		{Name: "iso.kernel", Doc: "Whether the kernel and the initrds that the default entry names are in the image, in full.", Subject: "bios or efi", Values: []string{"present", "missing", "truncated"}},
 		{Name: "iso.squashfs", Doc: "A squashfs is in the image.", Subject: "path", Values: []string{"present"}},
+		{Name: "iso.kernel-version", Doc: "The release of the kernel that a default entry starts, as the kernel's own header gives it.", Repeats: true},
+		{Name: "iso.module", Doc: "Where the kernel of the default entry has a driver: in an initrd of the entry, in the root's modules, built in, or nowhere.", Subject: "module", Values: []string{"initrd", "root", "builtin", "missing"}},
+		{Name: "iso.part", Doc: "Whether the image's root has this part (the profile's parts): one of its commands, in a directory of commands or a package.", Subject: "part", Values: []string{"present", "missing"}},
+		{Name: "iso.lacks", Doc: "A part, unit or service of the profile's that the image's root does not have.", Repeats: true},
+		{Name: "iso.unit-file", Doc: "Whether the image's root has a file of this unit.", Subject: "unit name", Values: []string{"present", "missing", "masked"}},
+		{Name: "iso.unit-wanted", Doc: "What pulls the unit in at boot, by a link in the image's root.", Subject: "unit name", Repeats: true},
+		{Name: "iso.unit-setting", Doc: "An assignment that holds after the unit's drop-ins.", Subject: "unit name and option", Repeats: true},
+		{Name: "iso.unit-type", Doc: "The service's Type= after its drop-ins, simple where none is set.", Subject: "unit name"},
+		{Name: "iso.unit-remains", Doc: "The service's RemainAfterExit= after its drop-ins.", Subject: "unit name", Values: []string{"yes", "no"}},
+		{Name: "iso.unit-path", Doc: "The unit's PATH leads to all of the profile's commands that the unit's program mentions.", Subject: "unit name", Values: []string{"complete"}},
+		{Name: "iso.unit-lacks", Doc: "A command that the profile names and the unit's program mentions, and to which the unit's PATH does not lead.", Subject: "unit name", Repeats: true},
+		{Name: "iso.unit-before", Doc: "A service or socket that starts only after the unit has ended, and that the unit's program mentions, or may mention where its text was not read: if the unit waits for it, it waits for ever.", Subject: "unit name", Repeats: true},
+		{Name: "iso.autologin", Doc: "The user that the image's getty logs in by itself.", Subject: "terminal"},
+		{Name: "iso.sudo", Doc: "Whether sudo asks this user for a password, by the rules in the image's root.", Subject: "user", Values: []string{"no-password", "password"}},
+		{Name: "iso.interface", Doc: "A .link file gives an interface this name.", Subject: "interface", Values: []string{"named"}, Repeats: true},
+		{Name: "iso.dhcp", Doc: "Whether a .network file for this interface asks for an address by DHCP.", Subject: "interface", Values: []string{"yes", "no"}, Repeats: true},
 	},
 }
 
-func run(p *analyzers.Pass) (any, error) {
-	for _, a := range p.Run.Of(bundle.ISO) {
-		if err := read(p, a); err != nil {
-			p.Problem(a.Path, err.Error())
-		}
-	}
-	return nil, nil
+// Promise is what one image offers.
+type Promise struct {
+	Path   string
+	Offers []Offer
+	// Open: the menus may offer more than Offers has: command lines that
+	// depend on what is not known here, or a menu that was not understood.
+	Open bool
+	// Digest compares the image with the digest that metadata gives of the one
+	// that was booted: same, other, or "" where there is none. Both are in
+	// Digests.
+	Digest  string
+	Digests []bundle.Evidence
 }
 
-func read(p *analyzers.Pass, a *bundle.Artifact) error {
+// Offer is an entry of a boot menu that starts a kernel.
+type Offer struct {
+	Args     string // the whole command line
+	Default  bool   // it starts by itself
+	Evidence bundle.Evidence
+}
+
+// From returns what the images of the run offer.
+func From(p *analyzers.Pass) []*Promise {
+	ps, _ := p.ResultOf[Analyzer].([]*Promise)
+	return ps
+}
+
+func run(p *analyzers.Pass) (any, error) {
+	var ps []*Promise
+	for _, a := range p.Run.Of(bundle.ISO) {
+		o, err := read(p, a)
+		if err != nil {
+			p.Problem(a.Path, err.Error())
+			continue
+		}
+		ps = append(ps, o)
+	}
+	return ps, nil
+}
+
+func read(p *analyzers.Pass, a *bundle.Artifact) (*Promise, error) {
 	r, size, closer, err := a.ReaderAt()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closer()
 	m, err := Open(r, size)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := &stater{Pass: p, Image: m, path: a.Path}
 	s.volume()
-	s.squashfs()
+	s.squashes()
+	o := &Promise{Path: a.Path, Open: m.Partial}
 	if m.Partial {
 		m.problem("directories could not be read: what its boot loaders start is not known")
 	} else {
-		for _, l := range m.loaders(a.Path) {
+		ls := m.loaders(a.Path)
+		for _, l := range ls {
 			s.loader(l)
+			o.take(l)
 		}
+		(&promiser{system: newSystem(m, a.Path, p.Params, ls, p.Problem), state: p.State}).all()
 	}
 	for _, text := range m.Problems {
 		p.Problem(a.Path, text)
 	}
-	return nil
+	return o, s.digest(o, a)
+}
+
+// take adds what one loader offers.
+func (o *Promise) take(l *loader) {
+	o.Open = o.Open || len(l.menus) == 0
+	for _, m := range l.menus {
+		for _, e := range m.entries {
+			if e.kernel == "" {
+				o.Open = o.Open || e.open
+				continue
+			}
+			args := join(e.args, m.extra)
+			if e.open || strings.Contains(args, "$") {
+				o.Open = true
+				continue
+			}
+			at := e.kernAt
+			if e.args != "" {
+				at = e.argsAt
+			}
+			o.Offers = append(o.Offers, Offer{Args: args, Default: e == m.chosen, Evidence: at.evidence()})
+		}
+	}
 }
 
 // stater states what one image promises.
@@ -129,22 +199,10 @@ func (s *stater) span(fact, value string, start, end int64) {
 	}
 }
 
-// maxSquashfs bounds how many are stated.
-const maxSquashfs = 16
-
-// squashfs states the files that begin with the superblock's magic.
-func (s *stater) squashfs() {
-	n := 0
-	for _, f := range s.Files {
-		if !f.Mode.IsRegular() || f.Size < 96 || n >= maxSquashfs || !strings.Contains(f.Path, "squash") {
-			continue
-		}
-		magic := make([]byte, 4)
-		if s.read(magic, f.Extents[0].Start) != nil || string(magic) != "hsqs" {
-			continue
-		}
-		n++
-		s.State("iso.squashfs", f.Path, "present", bundle.Evidence{Path: s.path + "!" + f.Path, Line: 1, End: 4, Quote: "hsqs"})
+// squashes states the squashfs file systems.
+func (s *stater) squashes() {
+	for _, f := range s.squashfs() {
+		s.State("iso.squashfs", f.Path, "present", bundle.Evidence{Path: s.path + "!" + f.Path, Line: 1, End: int64(len(squashMagic)), Quote: squashMagic})
 	}
 }
 
@@ -181,31 +239,4 @@ func (s *stater) chosen(l *loader, m *menu, e *entry) {
 		}
 	}
 	s.State("iso.kernel", l.platform, worst, e.kernAt.evidence())
-}
-
-// maxNestedFile bounds a file that ReadNested returns.
-const maxNestedFile = 64 << 20
-
-// ReadNested returns the bytes of the file that evidence in an image names,
-// for those who want to see or check them: p is the path behind "image.iso!".
-func (m *Image) ReadNested(p string) ([]byte, error) {
-	outer, inner, nested := strings.Cut(p, "!")
-	if !nested {
-		f := m.Lookup(outer)
-		if f == nil {
-			return nil, fmt.Errorf("%s: %w", outer, fs.ErrNotExist)
-		}
-		return m.ReadFile(f, maxNestedFile)
-	}
-	for _, b := range m.Boot {
-		if m.bootName(b, "") != "!"+outer {
-			continue
-		}
-		if v := m.fat(b); v != nil {
-			if c := v.files("")(inner); c != nil {
-				return bytes.Clone(c.data), nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("%s: %w", p, errors.ErrUnsupported)
 }

@@ -15,6 +15,7 @@ type loader struct {
 	menus    []*menu
 	files    files // its configurations
 	esp      *fat  // the EFI boot image
+	espAt    string
 }
 
 // Where ISOLINUX looks for its configuration, in this order (core/fs/iso9660
@@ -129,8 +130,8 @@ func (m *Image) grubMenus(fs files, names []string) []*menu {
 func (m *Image) efiMenus(b BootEntry, image string, l *loader) []*menu {
 	tree := l.files
 	if v := m.fat(b); v != nil {
-		l.esp = v
-		esp := v.files(m.bootName(b, image))
+		l.esp, l.espAt = v, m.bootName(b, image)
+		esp := v.files(l.espAt)
 		l.files = func(name string) *config {
 			if c := esp(name); c != nil {
 				return c
@@ -217,4 +218,32 @@ func (m *Image) presence(v *fat, dir, name string) string {
 		return "present"
 	}
 	return "missing"
+}
+
+// named is a file that an entry names, with the tree that holds it and how
+// evidence names it.
+type named struct {
+	*Tree
+	*File
+	at string
+}
+
+// named returns the file that an entry names; ok is false where there is none.
+func (m *Image) named(l *loader, image, dir, name string) (n named, ok bool) {
+	name = local(name)
+	if name == "" || strings.ContainsAny(name, "$(") {
+		return n, false
+	}
+	if !strings.HasPrefix(name, "/") {
+		name = path.Join(dir, name)
+	}
+	n = named{&m.Tree, m.Resolve(name), image}
+	if n.File == nil && l.esp != nil {
+		n = named{l.esp.Tree, l.esp.Resolve(name), l.espAt}
+	}
+	if n.File == nil || !n.Mode.IsRegular() || !n.Whole(n.File) {
+		return n, false
+	}
+	n.at += "!" + n.Path
+	return n, true
 }

@@ -1,6 +1,10 @@
 package iso_test
 
 import (
+	"compress/gzip"
+	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"forensics/analyzers"
@@ -80,9 +84,76 @@ func load(t *testing.T) *rules.Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := rules.Load(analyzers.Types(all.List), profiles[0], rules.Embedded()...)
+	set, err := rules.Load(analyzers.Types(all.List), profile(profiles, "pre-nixos"), rules.Embedded()...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return set
+}
+
+func profile(ps []rules.Profile, name string) rules.Profile {
+	for _, p := range ps {
+		if p.Name == name {
+			return p
+		}
+	}
+	return rules.Profile{}
+}
+
+// TestBeforeBoot: what an image alone decides, by what each is built with or
+// without (testdata/roots.sh, testdata/build.sh).
+func TestBeforeBoot(t *testing.T) {
+	profiles, err := rules.Profiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ image, profile, console, parts, unit string }{
+		{"root-nixos", "pre-nixos", "pass", "pass", "pass"},
+		{"root-nixos-no-disko", "pre-nixos", "pass", "fail", "unknown"},
+		{"root-nixos-no-networkd", "pre-nixos", "pass", "fail", "pass"},
+		{"root-nixos-remains", "pre-nixos", "pass", "pass", "fail"},
+		{"root-nixos-waits", "pre-nixos", "pass", "pass", "unknown"},
+		{"root-nixos-no-kmod", "pre-nixos", "pass", "pass", "fail"},
+		{"root-debian", "debian-live", "fail", "unknown", "pass"},
+		{"root-debian", "pre-nixos", "fail", "fail", "fail"},
+		{"../rr", "pre-nixos", "pass", "unknown", "unknown"}, // no squashfs: no root to read
+	} {
+		p := profile(profiles, c.profile)
+		set, err := rules.Load(analyzers.Types(all.List), p, rules.Embedded()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"iso.serial-console": c.console, "iso.boot-profile": c.parts, "iso.unit": c.unit}
+		run := &bundle.Run{Artifacts: []*bundle.Artifact{bundle.NewArtifact("x.iso", bundle.ISO, unzip(t, c.image+".iso.gz"))}}
+		for _, v := range set.Evaluate(analyzers.Analyze(run, all.List, p.Params), p.Params).Verdicts {
+			w := want[v.Condition.ID]
+			if w == "" {
+				w = "unknown"
+			}
+			if string(v.Status) != w {
+				t.Errorf("%s as %s: %s is %s (%s), want %s", c.image, c.profile, v.Condition.ID, v.Status, v.Because, w)
+			}
+		}
+		for _, problem := range run.Problems {
+			t.Errorf("%s: %s", c.image, problem.Text)
+		}
+	}
+}
+
+func unzip(t *testing.T, name string) []byte {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata/roots", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

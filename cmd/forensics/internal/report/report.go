@@ -74,9 +74,9 @@ type Run struct {
 
 // Artifact is a file of the run.
 type Artifact struct {
-	Path   string `json:"path"`
-	Kind   string `json:"kind"`
-	Size   int64  `json:"size"`
+	Path string `json:"path"`
+	Kind string `json:"kind"`
+	Size int64  `json:"size"`
 	// SHA256 is empty when the file could not be read, or is larger than
 	// bundle.MaxText and its digest was not asked for.
 	SHA256 string `json:"sha256"`
