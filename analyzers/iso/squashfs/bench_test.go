@@ -99,7 +99,7 @@ func BenchmarkReadAll(b *testing.B) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	var text []byte
 	for len(text) < 4<<20 {
-		text = fmt.Appendf(text, "%x ", rnd.NormFloat64()*1000)[:len(text)+5]
+		text = fmt.Appendln(text, rnd.IntN(100_000))
 	}
 	content := func(i int) []byte {
 		if i%10 == 0 {
