@@ -331,7 +331,7 @@ func TestEntries(t *testing.T) {
 		{"both names change", append(archiveOf(entry{name: "a", mode: reg, ino: 1, nlink: 2}, entry{name: "b", mode: reg, ino: 1, nlink: 2, content: "1"}), archiveOf(entry{name: "a", mode: reg, content: "2"})...), "a=2 b=2", "", false},
 		{"checksum", archiveOf(entry{name: "a", mode: reg, magic: "070702", content: "ab", sum: 'a' + 'b'}), "a=ab", "", false},
 		{"wrong checksum", archiveOf(entry{name: "a", mode: reg, magic: "070702", content: "ab", sum: 1}), "a=ab", "byte 0: the checksum of the content is 0xc3, not 0x1", true},
-		{"no trailer", new(cpio).add(entry{name: "a", mode: reg}).Bytes(), "a=", "byte 112: the archive ends without TRAILER!!!", true},
+		{"no trailer", new(cpio).add(entry{name: "a", mode: reg}).Bytes(), "a=", "byte 112: no TRAILER!!! ends the archive", true},
 		{"NULs for a trailer", append(new(cpio).add(entry{name: "a", mode: reg}).Bytes(), make([]byte, 512)...), "a=", `byte 222: no header of a cpio entry: "\x00\x00\x00\x00\x00\x00"`, true},
 		{"no number", append(new(cpio).add(entry{name: "a", mode: reg}).Bytes(), bytes.Replace(archiveOf(entry{name: "b"}), []byte("0000"), []byte("-001"), 1)...), "a=", "byte 222: the header of a cpio entry holds a number that is none", true},
 		{"cut content", new(cpio).add(entry{name: "a", mode: reg, size: 100, content: "x"}).Bytes(), "a: the image does not hold all of it", "byte 116: unexpected EOF", true},

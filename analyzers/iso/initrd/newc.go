@@ -110,7 +110,7 @@ func (a *archive) align() error {
 	return err
 }
 
-var errNoTrailer = errors.New("the archive ends without " + trailer)
+var errNoTrailer = errors.New("no " + trailer + " ends the archive")
 
 func (a *archive) header() (h header, err error) {
 	var b [headerLen]byte
