@@ -244,6 +244,11 @@ func TestMaze(t *testing.T) {
 	if m.lookups > 2*maxSteps {
 		t.Errorf("%d lookups", m.lookups)
 	}
+	w := (&Tree{fsys: m}).walker()
+	w.steps = 10
+	if _, _, err := w.chase("u1.service"); !errors.Is(err, errSteps) {
+		t.Errorf("one walk: error %v", err)
+	}
 }
 
 func TestLargeDirectory(t *testing.T) {
@@ -431,7 +436,8 @@ func FuzzLoad(f *testing.F) {
 		}
 		tr := newTree("", txtar.Parse(data))
 		for name := range tr.fsys {
-			if !fs.ValidPath(name) {
+			// A root that is a link is no file system; MapFS follows it for ever.
+			if !fs.ValidPath(name) || name == "." {
 				delete(tr.fsys, name)
 			}
 		}
