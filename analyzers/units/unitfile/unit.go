@@ -186,8 +186,9 @@ func (l *loader) masked(file string) bool {
 
 // dropInDirs returns the directories of a unit's drop-ins, the one that
 // decides first. The place in the search path goes before how well the name
-// fits; those of the kind (service.d) come last. systemd takes aliases in the
-// order of a hash, so two that have drop-ins of one base name are not told apart.
+// fits; those of the kind (service.d) come last. Between aliases with drop-ins
+// of one base name systemd's choice is that of a hash; here it is the order of
+// Names.
 func (l *loader) dropInDirs(n unitName) []string {
 	var dirs []string
 	names := l.Names

@@ -76,23 +76,22 @@ func (w *words) next() (string, error) {
 }
 
 // unescape appends what the escape stands for, and returns how many bytes it
-// has after its backslash.
+// has after its backslash. Relaxed, an unknown one stands for itself, and so
+// does a backslash at the end outside of quotes.
 func unescape(word []byte, s string, relaxed, quoted bool) ([]byte, int, bool) {
-	switch n, ok := 0, false; {
-	case s == "":
+	if s == "" {
 		return append(word, '\\'), 0, relaxed && !quoted
-	default:
-		if word, n, ok = escape(word, s); ok {
-			return word, n, true
-		}
-		return append(word, '\\', s[0]), 1, relaxed
 	}
+	if word, n, ok := knownEscape(word, s); ok {
+		return word, n, true
+	}
+	return append(word, '\\', s[0]), 1, relaxed
 }
 
 const escapes, escaped = `abfnrtv\"'s`, "\a\b\f\n\r\t\v\\\"' "
 
-// escape is cunescape_one of systemd.
-func escape(word []byte, s string) ([]byte, int, bool) {
+// knownEscape is cunescape_one of systemd.
+func knownEscape(word []byte, s string) ([]byte, int, bool) {
 	if i := strings.IndexByte(escapes, s[0]); i >= 0 {
 		return append(word, escaped[i]), 1, true
 	}
