@@ -38,6 +38,7 @@ package squashfs
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -98,9 +99,9 @@ type superblock struct {
 // table is where the metadata blocks of inodes or directories lie.
 type table struct{ start, end int64 }
 
-// Open reads the superblock and the tree of the image that r holds in its
-// first size bytes. It fails when there is no root; anything less is a problem
-// of the FS returned.
+// Open reads the superblock and the tree of the image that r starts with; size
+// is how much there is of it, padding included. It fails when there is no root;
+// anything less is a problem of the FS returned.
 func Open(r io.ReaderAt, size int64) (*FS, error) {
 	f := &FS{r: r, Size: size, meta: map[int64]metaBlock{}}
 	if err := f.readSuper(size); err != nil {
@@ -112,7 +113,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 	return f, nil
 }
 
-// compressions are the names of squashfs's ids; "" is no compression.
+// compressions are the names of squashfs's ids; "" is none.
 var compressions = [...]string{1: "gzip", 2: "lzma", 3: "lzo", 4: "xz", 5: "lz4", 6: "zstd"}
 
 func (f *FS) readSuper(size int64) error {
@@ -127,9 +128,9 @@ func (f *FS) readSuper(size int64) error {
 	major, minor := le.Uint16(b[28:]), le.Uint16(b[30:])
 	switch {
 	case string(b[:4]) == magicBig:
-		return fmt.Errorf("byte 0: big-endian, a version before 4.0: not supported")
+		return errors.New("byte 0: big-endian, a version before 4.0: not supported")
 	case string(b[:4]) != magic:
-		return fmt.Errorf("byte 0: no squashfs superblock")
+		return errors.New("byte 0: no squashfs superblock")
 	case major != 4 || minor != 0:
 		return fmt.Errorf("byte 28: version %d.%d: not supported", major, minor)
 	}

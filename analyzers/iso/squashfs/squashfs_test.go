@@ -95,7 +95,7 @@ func sums(t *testing.T) map[string]string {
 	}
 	m := map[string]string{}
 	for line := range strings.Lines(string(b)) {
-		sum, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		sum, name, _ := strings.Cut(strings.TrimRight(line, "\r\n"), "  ")
 		m[name] = sum
 	}
 	for i := range 500 {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Bounds on a tree. Linux has paths of 4096 bytes at the most; a full desktop
-// has half a million files, with 50 MB of paths.
+// Bounds on a tree. Linux has paths of 4096 bytes at the most; the image of a
+// desktop has a few hundred thousand files, with less than 100 bytes each.
 const (
 	maxEntries = 1 << 20
 	maxDepth   = 256
