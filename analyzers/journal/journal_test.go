@@ -93,6 +93,24 @@ var texts = []struct {
 	{name: "no mark of a boot", kind: bundle.Journal, data: "Mar 06 07:08:35 box demo[9]: one\n-- Boot of the other --\nOct 08 07:07:35 box demo[9]: two\n",
 		want: "short []\n1 |||demo|\"one\"\n3 |||demo|\"two\"\n"},
 
+	{name: "who needs no process in a row of the same form and host", kind: bundle.Journal, data: "2025-03-06T07:09:15+0000 box audit: before\n2025-03-06T07:09:15+0000 box demo[9]: one\n2025-03-06T07:09:16+0000 box audit: two\n2025-03-06T07:09:16+0000 other audit: another host\n2025-03-06T07:09:16+0000 box audit: behind it\n",
+		want: "short-iso []\n2 |||demo|\"one\"\n3 |||audit|\"two\"\n"},
+	{name: "units for identifiers", kind: bundle.Capture, data: "Thu 2025-03-06 07:09:15 UTC box init.scope[1]: Starting Demo...\nThu 2025-03-06 07:09:16 UTC box demo.service[9]: one\n" + strings.Repeat(" ", 49) + "two\nThu 2025-03-06 07:09:17 UTC box user@1000.service/demo.service[9]: x\nThu 2025-03-06 07:09:18 UTC box init.scope[7]: x\n",
+		want: "with-unit []\n1 |||systemd|\"Starting Demo...\"\n2 demo.service||||\"one\\ntwo\"\n4 user@1000.service||||\"x\"\n5 ||||\"x\"\n"},
+	{name: "verbose", kind: bundle.Unknown, data: "Thu 2025-03-06 07:09:15.000000 UTC [s=0123456789abcdef0123456789abcdef;i=1;b=" + bootA + ";m=f4240;t=62fa72f027cc0;x=aa06c1ae25391dc5]\n    _BOOT_ID=" + bootA + "\n    PRIORITY=6\n    SYSLOG_IDENTIFIER=demo\n    _PID=9\n    MESSAGE=one\n            two\n    MESSAGE=not this\n    _SYSTEMD_UNIT=demo.service\n" +
+		"Thu 2025-03-06 07:09:15.000000 UTC [s=0123456789abcdef0123456789abcdef;i=1;b=" + bootA + ";m=f4240;t=62fa72f027cc0;x=aa06c1ae25391dc5]\n    MESSAGE=[6B blob data]\nno field\n    MESSAGE=no entry\nThu 2025-03-06 07:09:15.000000 UTC [s=1]\n    MESSAGE=no entry\n",
+		want: "verbose [\"" + bootA + "\"]\n6 demo.service|aaaa|6|demo|\"one\\ntwo\"\n11 |aaaa||~|\"[6B blob data]\"\n"},
+	{name: "json in a transcript", kind: bundle.Serial, data: "\x1b[?2004h[root@box:~]# journalctl -o json\r\n\x1b[?2004l\r" + `{"__CURSOR":"1","MESSAGE":"one","PRIORITY":"3"}` + "\r\r\ndata: " + `{"__CURSOR":"1","MESSAGE":"two"}` + "\r\r\n" + `{"MESSAGE":"a plan"}` + "\r\r\n" + `{"__CURSOR":"1","MESSAGE":"cut` + "\r\r\n\x1b[?2004h[root@box:~]# " + `{"__CURSOR":"1","MESSAGE":"at the prompt"}` + "\r\n",
+		want: "json []\n2 ||3||\"one\"\n3 ||||\"two\"\n"},
+	{name: "json-pretty in a capture", kind: bundle.Capture, data: "$ journalctl -o json-pretty\n{\n\t\"__CURSOR\" : \"1\",\n\t\"MESSAGE\" : [\n\t\t104,\n\t\t105\n\t]\n}\n{\n\t\"name\" : \"a plan\"\n}\n",
+		want: "json []\n4 ||||\"hi\"\n"},
+	{name: "a brace alone swallows nothing", kind: bundle.Serial, data: "box login: \r\r\n{\r\r\n  \"name\": 1,\r\r\nMar 06 07:08:35 box demo[9]: one\r\r\n}\r\r\n{\r\r\n\r\r\n\"MESSAGE\"\r\r\n",
+		want: "short []\n4 |||demo|\"one\"\n"},
+	{name: "export in a transcript", kind: bundle.Serial, data: "box login: \r\r\n__CURSOR=1\r\r\nPRIORITY=6\r\r\nMESSAGE=one\r\r\nDATA\r\r\n@@@PRIORITY=0\r\r\nSYSLOG_IDENTIFIER=forged\r\r\n\r\r\n__CURSOR=2\r\r\nMESSAGE\r\r\n@@@MESSAGE=forged\r\r\nMESSAGE=forged\r\r\n\r\r\nMESSAGE=no entry\r\r\n__CURSOR=3\r\r\nMESSAGE=three\r\r\n",
+		want: "export []\n4 ||6||\"one\"\n16 ||||\"three\"\n"},
+	{name: "a guest's probes", kind: bundle.Probe, data: `{"argv":["journalctl"],"stdout":"-- Boot ` + bootA + ` --\nMar 06 07:08:35 box demo[9]: one\n                             two \u00e4\n","stderr":"Mar 06 07:08:36 box demo[9]: three\n","where":"guest"}` + "\n" + `[{"argv":["journalctl"],"stdout":"\u001b[1mMar 06 07:08:37 box demo[9]: four\u001b[0m","where":"guest"},{"stdout":"Mar 06 07:08:37 box demo[9]: the host's","where":"host"},{"stdout":"Mar 06 07:08:37 box demo[9]: whose"},{"stdout":7,"where":"guest"}]`,
+		want: "short [\"" + bootA + "\" \"\"]\n1 |aaaa||demo|\"one\\ntwo ä\"\n1 |||demo|\"three\"\n2 |||demo|\"four\"\n"},
+
 	{name: "json", kind: bundle.Journal, data: `{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1759903655000000","_BOOT_ID":"` + bootA + `","_SYSTEMD_UNIT":"init.scope","UNIT":"demo.service","PRIORITY":"6","SYSLOG_IDENTIFIER":"systemd","_PID":"1","MESSAGE":"Starting \u001b[1mDemo\u001b[0m"}` + "\n" +
 		`{"MESSAGE":[104,105,10,255],"_COMM":"cat","_SYSTEMD_UNIT":"demo.service","UNIT":"other.service"}` + "\n" +
 		`{"MESSAGE":["first","second"],"PRIORITY":null}` + "\r\n" +

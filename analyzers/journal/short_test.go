@@ -31,6 +31,12 @@ var shortLines = []struct{ line, want string }{
 	{"1759903655.500000 box demo[9]: x", "short-unix|2025-10-08T06:07:35.5Z|-1|box|demo|9|false|x"},
 	{"[   12.345678] box demo[9]: x", "short-monotonic||12.345678|box|demo|9|false|x"},
 	{"[    0.000000] box kernel: Linux version 6.1", "short-monotonic||0|box|kernel|0|false|Linux version 6.1"},
+	{"[   12.345678 <    1.000000 >] box demo[9]: x", "short-delta||12.345678|box|demo|9|false|x"},
+	{"[   12.345678 <    1.000000*>] box demo[9]: x", "short-delta||12.345678|box|demo|9|false|x"},
+	{"[   12.345678                ] box kernel: x", "short-delta||12.345678|box|kernel|0|false|x"},
+	{"[   12.345678 <    1.000000 >] box audit: x", ""},
+	{"[   12.345678 <    1.0000 >] box demo[9]: x", ""},
+	{"[   12.345678         ] box demo[9]: x", ""},
 
 	// The kernel's own lines on a console.
 	{"[    2.345678] virtio_blk virtio2: [vda] 64 512-byte logical blocks", ""},
