@@ -334,9 +334,12 @@ func checkVolume(t *testing.T, r io.ReaderAt, size int64) {
 		return
 	}
 	var all int64
-	for _, f := range v.Files {
+	for i, f := range v.Files {
 		for _, e := range f.Extents {
 			all += e.Length
+		}
+		if i >= 20 {
+			continue
 		}
 		switch b, err := v.ReadFile(f, 1<<20); {
 		case err == nil && int64(len(b)) != f.Size:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ func (m *Image) descriptors() error {
 		}
 	}
 	if !found {
-		return errNoISO
+		return fmt.Errorf("byte %d: %w", firstDescriptor*sector, errNoISO)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -524,12 +525,100 @@ func TestMultiExtent(t *testing.T) {
 	}
 }
 
-// TestCycles: a directory that holds itself, and two that hold one another.
-func TestCycles(t *testing.T) {
-	m := open(t, tiny(dirRecord("SELF", 20, sector, flagDir), dirRecord("HUGE", 21, 1<<31, flagDir), dirRecord("FAR", 1<<31, sector, flagDir)))
-	if len(m.Files) != 3 || len(m.Problems) != 3 || !m.Partial {
-		t.Errorf("%v %v", listing(m), m.Problems)
+// TestHostile: what cannot be is told with its byte, and costs nothing.
+func TestHostile(t *testing.T) {
+	sp := susp("SP", 0xBE, 0xEF, 0)
+	for _, c := range []struct {
+		name     string
+		img      []byte
+		files    string
+		problems []string
+	}{
+		{"a directory that holds itself", tiny(dirRecord("SELF", 20, sector, flagDir)), "/SELF",
+			[]string{"/SELF/: the directory at byte 40960 was met before: not read again"}},
+		{"two that hold one another", func() []byte {
+			img := tiny(dirRecord("A", 21, sector, flagDir))
+			copy(img[21*sector:], dirRecord("B", 22, sector, flagDir))
+			copy(img[22*sector:], dirRecord("C", 21, sector, flagDir))
+			return img
+		}(), "/A /A/B /A/B/C", []string{"/A/B/C/: the directory at byte 43008 was met before: not read again"}},
+		{"2 GiB", tiny(dirRecord("HUGE", 21, 1<<31, flagDir)), "/HUGE", []string{"/HUGE/: the directory at byte 43008 has 2147483648 bytes, more than are read"}},
+		{"beyond the end", tiny(dirRecord("FAR", 1<<31, sector, flagDir)), "/FAR", []string{"/FAR/: byte 4398046511104: beyond the end of the image: unexpected EOF"}},
+		{"a record too short", tiny([]byte{20}), "", []string{"/: byte 41028: a directory record is damaged"}},
+		{"a name too long", tiny(func() []byte { r := dirRecord("A", 25, 0, 0); r[32] = 200; return r }()), "", []string{"/: byte 41028: a directory record is damaged"}},
+		{"a name with a slash", tiny(dirRecord("../X", 25, 0, 0)), "", []string{"/: a name that no file can have"}},
+		{"twice", tiny(dirRecord("A", 25, 0, 0), dirRecord("A", 26, 0, 0)), "/A", []string{"/A: stands there twice"}},
+		{"a continuation that goes on in itself", rocky(sp, susp("CE", both(25)+both(0)+both(28)), func(img []byte) {
+			copy(img[25*sector:], susp("CE", both(25)+both(0)+both(28)))
+		}), "/A", []string{"record at byte 41036: more than 32 continuation areas"}},
+		{"a continuation of 4 GiB", rocky(sp, susp("CE", both(25)+both(0)+both(1<<32-1)), nil), "/A",
+			[]string{"record at byte 41036: its continuation: byte 51200: an area of 4294967295 bytes is beyond what is read"}},
+		{"a continuation beyond the end", rocky(sp, susp("CE", both(1<<31)+both(0)+both(28)), nil), "/A",
+			[]string{"record at byte 41036: its continuation: byte 4398046511104: beyond the end of the image: unexpected EOF"}},
+		{"an entry of no length", rocky(sp, "NM\x00\x01\x00", nil), "/A", nil},
+		{"an entry longer than the record", rocky(sp, "NM\xff\x01\x00x", nil), "/A", nil},
+		{"relocated to what holds it", rocky(sp, susp("CL", both(20)), nil), "/A", []string{"/A/: the directory at byte 40960 was met before: not read again"}},
+		{"relocated to zeros", rocky(sp, susp("CL", both(25)), nil), "/A", []string{"/A/: relocated to byte 51200: a directory record is damaged"}},
+		{"relocated beyond the end", rocky(sp, susp("CL", both(1<<32-1)), nil), "/A",
+			[]string{"/A/: relocated to byte 8796093020160: byte 8796093020160: beyond the end of the image: unexpected EOF"}},
+		{"names without end", rocky(sp, susp("CE", both(25)+both(0)+both(4*sector)), func(img []byte) {
+			copy(img[25*sector:], strings.Repeat(susp("NM", "\x01"+strings.Repeat("n", 250)), 32))
+		}), "", []string{"/: a name that no file can have"}},
+	} {
+		m := open(t, c.img)
+		var files []string
+		for _, f := range m.Files {
+			files = append(files, f.Path)
+		}
+		if got := strings.Join(files, " "); got != c.files {
+			t.Errorf("%s: %s, want %s", c.name, got, c.files)
+		}
+		if d := cmp.Diff(c.problems, m.Problems); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+		checkTree(t, &m.Tree)
 	}
+}
+
+// susp is a system use entry.
+func susp(kind string, data ...any) string {
+	var b strings.Builder
+	for _, d := range data {
+		if n, ok := d.(int); ok {
+			b.WriteByte(byte(n))
+		} else {
+			b.WriteString(d.(string)) // the only other type that is passed
+		}
+	}
+	return kind + string([]byte{byte(4 + b.Len()), 1}) + b.String()
+}
+
+// both is a number in both byte orders.
+func both(n uint32) string {
+	b := binary.LittleEndian.AppendUint32(nil, n)
+	return string(binary.BigEndian.AppendUint32(b, n))
+}
+
+// rocky is a tiny image with Rock Ridge, of one file with the entries given.
+func rocky(root, entries string, edit func([]byte)) []byte {
+	with := func(r []byte, use string) []byte {
+		r = append(r, use...)
+		if len(r)%2 == 1 {
+			r = append(r, 0)
+		}
+		r[0] = byte(len(r))
+		return r
+	}
+	img := tiny()
+	self := with(dirRecord("\x00", 20, sector, flagDir), root)
+	at := 20 * sector
+	for _, r := range [][]byte{self, dirRecord("\x01", 20, sector, flagDir), with(dirRecord("A", 26, 1, 0), entries)} {
+		at += copy(img[at:], r)
+	}
+	if edit != nil {
+		edit(img)
+	}
+	return img
 }
 
 // TestTruncated: an image cut at any sector says so, and states nothing that
@@ -555,11 +644,30 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestFlipped: damaged images end and never panic.
+// TestFlipped: damaged images end, never panic, and hold to their bounds.
 func TestFlipped(t *testing.T) {
 	rnd := rand.New(rand.NewSource(1))
+	for _, data := range images(t) {
+		// What is damaged: system area, descriptors, directories.
+		heads := int64(min(len(data), 64<<10))
+		for range flips() {
+			bad := map[int64]byte{}
+			for range 1 + rnd.Intn(20) {
+				bad[rnd.Int63n(heads)] = byte(rnd.Intn(256))
+			}
+			if m, err := Open(patched{bytes.NewReader(data), bad}, int64(len(data))); err == nil {
+				checkTree(t, &m.Tree)
+				checkPartitions(t, m)
+			}
+		}
+	}
+}
+
+// TestFlippedFacts: neither do the loaders.
+func TestFlippedFacts(t *testing.T) {
+	rnd := rand.New(rand.NewSource(1))
 	for name, data := range images(t) {
-		for range 1500 {
+		for range flips() / 20 {
 			bad := bytes.Clone(data)
 			for range 1 + rnd.Intn(20) {
 				bad[16*sector+rnd.Intn(len(bad)-16*sector)] = byte(rnd.Intn(256))
@@ -570,6 +678,42 @@ func TestFlipped(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// checkTree holds a tree, damaged as it may be, to what is bounded: no record
+// is shorter than 34 bytes, though directories may overlap by sectors; the view
+// as a file system ends; what is read is what was said.
+func checkTree(t *testing.T, v *Tree) {
+	t.Helper()
+	if int64(len(v.Files)) > v.Size {
+		t.Errorf("%d entries in %d bytes", len(v.Files), v.Size)
+	}
+	for _, f := range v.Files {
+		if f.Size > 1<<20 {
+			continue
+		}
+		switch b, err := v.ReadFile(f, 1<<20); {
+		case err == nil && int64(len(b)) != f.Size:
+			t.Errorf("%s: %d bytes of %d", f.Path, len(b), f.Size)
+		case err == nil && !v.Whole(f):
+			t.Errorf("%s: read, but not in the volume", f.Path)
+		case err != nil && v.Whole(f) && f.Mode.IsRegular():
+			t.Errorf("%s: %v", f.Path, err)
+		}
+	}
+	n := 0
+	err := fs.WalkDir(v.FS(), ".", func(p string, _ fs.DirEntry, err error) error {
+		switch {
+		case err == nil:
+			n++
+		case utf8.ValidString(p): // else it is listed, but cannot be opened
+			return err
+		}
+		return nil
+	})
+	if err != nil || n > len(v.Files)+1 {
+		t.Errorf("%d of %d files, %v", n, len(v.Files), err)
 	}
 }
 
@@ -602,15 +746,8 @@ func checkImage(t *testing.T, data []byte) {
 	if err != nil {
 		return
 	}
-	// No record is shorter than 34 bytes; directories may overlap by sectors.
-	if len(m.Files) > len(data) {
-		t.Errorf("%d entries in %d bytes", len(m.Files), len(data))
-	}
-	for _, f := range m.Files {
-		if b, err := m.ReadFile(f, 1<<20); err == nil && int64(len(b)) != f.Size {
-			t.Errorf("%s: %d bytes of %d", f.Path, len(b), f.Size)
-		}
-	}
+	checkTree(t, &m.Tree)
+	checkPartitions(t, m)
 	for _, s := range facts(data) {
 		if strings.Contains(s, "internal error") {
 			t.Error(s)

@@ -2,6 +2,7 @@ package iso
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io/fs"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 const (
 	maxCEBytes = 64 << 20 // of all records together
 	maxCEs     = 32       // of one record
+	maxCE      = 4 * sector
 )
 
 // Flags of a directory record (ECMA-119, 9.1.6).
@@ -66,7 +68,7 @@ func (w *walk) rootFile(de *iso9660.DirectoryEntry) *File {
 			de = &self
 		}
 	}
-	rr := w.rockRidge(de)
+	rr := w.rockRidge(de, extent(de).Start)
 	f := &File{Path: "/", Extents: []Extent{extent(de)}}
 	f.describe(de, &rr)
 	f.Mode = f.Mode&^fs.ModeType | fs.ModeDir
@@ -83,11 +85,11 @@ func extent(de *iso9660.DirectoryEntry) Extent {
 func (w *walk) push(p string, at Extent, depth int) {
 	switch {
 	case w.dirs[at.Start]:
-		w.problem("%s/: the directory was met before: not read again", p)
+		w.problem("%s/: the directory at byte %d was met before: not read again", p, at.Start)
 	case depth > maxDepth || len(p) > maxPath:
-		w.lost("%s/: too deep: not read", p[:min(len(p), 80)])
+		w.lost("%s/: the directory at byte %d is too deep: not read", p[:min(len(p), 80)], at.Start)
 	case at.Length > w.budget:
-		w.lost("%s/: a directory of %d bytes is beyond what is read", p, at.Length)
+		w.lost("%s/: the directory at byte %d has %d bytes, more than are read", p, at.Start, at.Length)
 	default:
 		w.dirs[at.Start] = true
 		w.budget -= at.Length
@@ -126,12 +128,13 @@ func (w *walk) dir(d dirAt) {
 			return
 		}
 		for at := 0; at < sector && b[at] != 0; at += int(b[at]) {
+			here := d.at.Start + off + int64(at)
 			de, err := record(b[at:])
 			if err != nil {
-				w.lost("%s/: byte %d: %v", d.path, d.at.Start+off+int64(at), err)
+				w.lost("%s/: byte %d: %v", d.path, here, err)
 				break
 			}
-			open = w.entry(d, &de, open)
+			open = w.entry(d, here, &de, open)
 			if w.full() {
 				return
 			}
@@ -139,8 +142,9 @@ func (w *walk) dir(d dirAt) {
 	}
 }
 
-// entry takes up one record, and returns the file that the next one continues.
-func (w *walk) entry(d dirAt, de *iso9660.DirectoryEntry, open *File) *File {
+// entry takes up the record at a byte of the image, and returns the file that
+// the next one continues.
+func (w *walk) entry(d dirAt, at int64, de *iso9660.DirectoryEntry, open *File) *File {
 	if de.Identifier == "\x00" || de.Identifier == "\x01" {
 		return nil // the directory itself and its parent
 	}
@@ -150,7 +154,7 @@ func (w *walk) entry(d dirAt, de *iso9660.DirectoryEntry, open *File) *File {
 		open.Size += e.Length
 		return next(open, de)
 	}
-	rr := w.rockRidge(de)
+	rr := w.rockRidge(de, at)
 	if rr.relocated {
 		return nil // it hangs where its CL record stands
 	}
@@ -195,7 +199,7 @@ func (w *walk) relocated(f *File, child int64, depth int) {
 			return
 		}
 	}
-	w.lost("%s/: relocated: %v", f.Path, err)
+	w.lost("%s/: relocated to byte %d: %v", f.Path, child*sector, err)
 }
 
 func (w *walk) name(de *iso9660.DirectoryEntry, rr *rockRidge) string {
@@ -252,52 +256,62 @@ type rockRidge struct {
 	slash bool // the link's last component is complete
 }
 
-// rockRidge reads the entries of a record, its continuation areas too.
-func (w *walk) rockRidge(de *iso9660.DirectoryEntry) rockRidge {
+// rockRidge reads the entries of the record at a byte of the image, its
+// continuation areas too.
+func (w *walk) rockRidge(de *iso9660.DirectoryEntry, at int64) rockRidge {
 	var rr rockRidge
 	if !w.rock || len(de.SystemUse) <= w.skip {
 		return rr
 	}
 	area := de.SystemUse[w.skip:]
 	for range maxCEs {
-		var more []byte
-		for len(area) >= 4 {
-			n := iso9660.SystemUseEntry(area).Length()
-			if n < 4 || n > len(area) {
-				break
-			}
-			e := iso9660.SystemUseEntry(area[:n])
-			area = area[n:]
-			if e.Type() == "ST" {
-				break
-			}
-			if e.Type() == "CE" && n >= 28 {
-				more = w.continuation(e.Data())
-				continue
-			}
-			rr.take(e)
+		next := rr.area(area)
+		if next == nil {
+			return rr
 		}
-		if area = more; area == nil {
-			break
+		var err error
+		if area, err = w.continuation(next); err != nil {
+			w.lost("record at byte %d: its continuation: %v", at, err)
+			return rr
 		}
 	}
+	w.lost("record at byte %d: more than %d continuation areas", at, maxCEs)
 	return rr
 }
 
+// area takes up the entries of a system use area, and returns the one that
+// names its continuation.
+func (rr *rockRidge) area(b []byte) (next iso9660.SystemUseEntry) {
+	for len(b) >= 4 {
+		e := iso9660.SystemUseEntry(b)
+		n := e.Length()
+		if n < 4 || n > len(b) {
+			break // padding
+		}
+		e, b = e[:n], b[n:]
+		switch {
+		case e.Type() == "ST":
+			return next
+		case e.Type() == "CE" && n >= 28:
+			next = e
+		default:
+			rr.take(e)
+		}
+	}
+	return next
+}
+
 // continuation returns the area that a CE entry names.
-func (w *walk) continuation(d []byte) []byte {
+func (w *walk) continuation(e iso9660.SystemUseEntry) ([]byte, error) {
+	d := e.Data()
 	at := int64(binary.LittleEndian.Uint32(d))*sector + int64(binary.LittleEndian.Uint32(d[8:]))
 	n := int64(binary.LittleEndian.Uint32(d[16:]))
-	if n == 0 || n > sector*4 || w.ce > maxCEBytes {
-		return nil
-	}
 	w.ce += max(n, 256) // small ones cost a read too
-	b := make([]byte, n)
-	if err := w.read(b, at); err != nil {
-		w.lost("continuation area: %v", err)
-		return nil
+	if n > maxCE || w.ce > maxCEBytes {
+		return nil, fmt.Errorf("byte %d: an area of %d bytes is beyond what is read", at, n)
 	}
-	return b
+	b := make([]byte, n)
+	return b, w.read(b, at)
 }
 
 // take reads one entry of the Rock Ridge Interchange Protocol.
