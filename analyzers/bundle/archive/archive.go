@@ -74,7 +74,7 @@ type Budget struct {
 
 // NewBudget returns a budget for one tree of archives: memory that a laptop
 // has, and the work of some 20 seconds.
-func NewBudget() *Budget { return &Budget{Memory: 512 << 20, Work: 4 << 30} }
+func NewBudget() *Budget { return &Budget{Memory: 256 << 20, Work: 4 << 30} }
 
 // take takes n bytes of memory, when there are as many.
 func (b *Budget) take(n int64) bool {
