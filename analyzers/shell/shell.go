@@ -74,6 +74,9 @@ func run(p *analyzers.Pass) (any, error) {
 	}
 	said := consoles(p)
 	for _, d := range commands.From(p) {
+		if d.Kind == bundle.Probe {
+			continue // whoever ran it is not the session
+		}
 		if d.Kind != bundle.Serial {
 			d = confirmed(d, said)
 		}

@@ -304,7 +304,7 @@ func (in *interp) queued(unit, state string, ev bundle.Evidence) {
 func (in *interp) waited(d *commands.Dialogue) {
 	for _, unit := range slices.Sorted(maps.Keys(in.polls)) {
 		cs := in.polls[unit]
-		if d.WentOn(cs) {
+		if d.Kind != bundle.Probe && d.WentOn(cs) {
 			in.p.State("unit.waited", unit, strconv.Itoa(len(cs)), cs[len(cs)-1].Echo, cs[0].Echo)
 		}
 	}
