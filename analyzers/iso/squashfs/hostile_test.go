@@ -328,7 +328,7 @@ func ref(at int) uint64 {
 }
 
 // dir adds the inode of a directory with a listing, and returns its reference.
-func (c *crafted) dir(listing uint64, size int) uint64 {
+func (c *crafted) dir(listing uint64, size int64) uint64 {
 	r := ref(len(c.inodes))
 	c.inodes = append(c.inodes, fields(
 		uint16(kindDir+extendedKind), uint16(0o755), uint16(0), uint16(0), uint32(0), uint32(1),
@@ -346,14 +346,14 @@ func (c *crafted) file(start, size uint64, fragment uint32) uint64 {
 }
 
 // listing adds one, and returns its reference and size.
-func (c *crafted) listing(kind uint16, names []string, refs ...uint64) (uint64, int) {
+func (c *crafted) listing(kind uint16, names []string, refs ...uint64) (uint64, int64) {
 	at := len(c.dirs)
 	for i, n := range names {
 		r := refs[i%len(refs)]
 		// Each entry has a run of its own, so that any inode can be its.
 		c.dirs = append(c.dirs, fields(uint32(0), uint32(r>>16), uint32(1), uint16(r), uint16(0), kind, uint16(len(n)-1), n)...)
 	}
-	return ref(at), len(c.dirs) - at
+	return ref(at), int64(len(c.dirs) - at)
 }
 
 // blocks stores a table.
@@ -765,7 +765,7 @@ func FuzzUnpack(f *testing.F) {
 		size = 1 + size&0x1fff
 		buf := bytes.Repeat([]byte{0xa5}, size+256)
 		n, err := u.unpack(buf[:size], b)
-		if n > size || err != nil && n < 0 {
+		if n < 0 || n > size || err != nil && n != 0 {
 			t.Errorf("%d bytes, %d were there: %v", n, size, err)
 		}
 		if !bytes.Equal(buf[size:], bytes.Repeat([]byte{0xa5}, 256)) {

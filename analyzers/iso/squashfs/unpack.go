@@ -110,5 +110,8 @@ func (u *zstdUnpacker) unpack(dst, src []byte) (int, error) {
 		u.d = d
 	}
 	out, err := u.d.DecodeAll(src, dst[:0:len(dst)])
-	return len(out), err
+	if err != nil {
+		return 0, err // what it made may be longer than dst
+	}
+	return len(out), nil
 }
