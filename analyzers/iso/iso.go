@@ -1,5 +1,5 @@
-// Package iso reads ISO 9660 images without unpacking them, and says what an
-// image promises about the serial console.
+// Package iso reads ISO 9660 images, and what lies in them, without unpacking
+// them, and says what an image promises.
 //
 // # Nouns
 //
@@ -10,6 +10,12 @@
 // configuration offers; its chosen entry is the one that starts when nobody
 // touches a key. Only that entry promises anything: a menu entry named
 // "serial console" does not make the image speak.
+//
+// A Volume is a file system in a file: image, squashfs, initrd, FAT volume. The
+// root is the guest's file system before anything ran in it, made of layers: the
+// image's squashfs, above it archives that the profile says stage 2 unpacks, and
+// the links that a NixOS system makes. A promise is what its files say: parts,
+// units, drivers, logins.
 //
 // # Invariants
 //
@@ -23,18 +29,26 @@
 //     loaders: what is missing could be what they read.
 //   - Evidence is a span of the file that says it, and its path shows where
 //     that is: image.iso!/isolinux/isolinux.cfg, or for a file of the EFI boot
-//     image image.iso!/boot/efi.img!/EFI/BOOT/grub.cfg. Open reads such paths.
+//     image image.iso!/boot/efi.img!/EFI/BOOT/grub.cfg. Of a link it is the
+//     target, of a program its first bytes; that something is missing is shown
+//     by the superblock of the squashfs that was listed. ReadNested reads such
+//     paths.
 //   - A configuration is data, not a program: a GRUB variable that is not set
 //     to literal text stays as written, a default that depends on a condition
 //     is none, and an entry that starts no kernel, or one without arguments,
 //     states no command line. Where the loader cannot be told, every
 //     configuration speaks, and differences are a conflict.
+//   - Something is missing from the root only where all of the root was read,
+//     it is one that a guest could run from, and nothing else could be unpacked
+//     over it. A promise is what the files say; what a program makes of them at
+//     boot (a generator, live-config) is not known: a getty that asks for a name
+//     says nothing.
 //
 // The directory records are decoded by kdomanski/iso9660; its own walk loses
 // Rock Ridge names in directories of more than one sector.
 //
-// Left out: UDF, zisofs, the partition tables of hybrid images, squashfs and
-// initrd, unified kernel images, rEFInd, path tables and time stamps.
+// Left out: UDF, zisofs, unified kernel images, rEFInd, path tables; roots that
+// are no squashfs; generators, sysusers and what NixOS activates at boot.
 package iso
 
 import (
@@ -47,7 +61,7 @@ import (
 // Analyzer states what boot images promise.
 var Analyzer = &analyzers.Analyzer{
 	Name: "iso",
-	Doc:  "Reads ISO images: boot entries, boot-loader configurations and the command line of their default entry.",
+	Doc:  "Reads ISO images: boot entries, the command line of the default entry, and what the root file system that it starts holds.",
 	Run:  run,
 	Facts: []analyzers.FactType{
 		{Name: "iso.label", Doc: "The image's volume label.", Repeats: true},

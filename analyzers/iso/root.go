@@ -53,6 +53,10 @@ type root struct {
 	links  map[string]string // path: target
 }
 
+// Rooted returns fsys with its links followed as a guest would whose root it
+// is: on the way to a file too, an absolute one from the root, none out of it.
+func Rooted(fsys fs.FS) fs.FS { return &root{layers: []*layer{{FS: fsys, at: "."}}} }
+
 // maxHops bounds the links of one look-up, as Linux does (path_resolution(7)).
 const maxHops = 40
 

@@ -15,6 +15,7 @@ import (
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
+	"forensics/analyzers/bundle/archive"
 	"forensics/analyzers/console"
 	"forensics/analyzers/iso"
 	"forensics/analyzers/journal"
@@ -146,7 +147,7 @@ func locate(arg string) (artifact, error) {
 	}
 	a := artifact{r.FS(), filepath.ToSlash(name), outer}
 	for nested {
-		vol, err := a.volume()
+		vol, _, err := a.volume()
 		if err != nil {
 			return artifact{}, err
 		}
@@ -178,17 +179,23 @@ func plainly(name string, err error) error {
 // only reads from the start.
 const maxNested = 256 << 20
 
-// volume opens the artifact as a file system.
-func (a artifact) volume() (fs.FS, error) {
+// volume opens the artifact as a file system: that of an image, or an archive.
+func (a artifact) volume() (fsys fs.FS, problems []string, err error) {
 	r, size, err := a.reader()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	v, err := iso.OpenVolume(r, size)
+	if v, err := iso.OpenVolume(r, size); err == nil {
+		return iso.Rooted(v.FS), v.Problems, nil
+	}
+	f, err := archive.Open(a.FS, a.name, archive.NewBudget())
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", a.shown, err)
+		return nil, nil, fmt.Errorf("%s: holds no files: no image, and %w", a.shown, err)
 	}
-	return v, nil
+	for _, p := range f.Problems() {
+		problems = append(problems, strings.TrimPrefix(p.Name+": "+p.Text, ": "))
+	}
+	return f, problems, nil
 }
 
 // reader opens the artifact for reading at any offset. It stays open until the
@@ -253,8 +260,8 @@ func (v *viewer) show() error {
 	if err != nil {
 		return err
 	}
-	if vol, err := iso.OpenVolume(r, size); err == nil {
-		for _, text := range vol.Problems {
+	if vol, problems, err := v.volume(); err == nil {
+		for _, text := range problems {
 			v.note(v.shown, text)
 		}
 		return v.tree(vol, ".")
@@ -378,8 +385,8 @@ func (v *viewer) native(run *bundle.Run, r io.ReaderAt, size int64) error {
 		return fmt.Errorf("%s: %w", v.shown, err)
 	}
 	err = f.Export(v.w)
-	if s := f.Skipped.String(); s != "" {
-		v.note(v.shown, s)
+	if f.Skipped.Any() {
+		v.note(v.shown, f.Skipped.String())
 	}
 	return err
 }

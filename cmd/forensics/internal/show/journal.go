@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -46,7 +47,11 @@ func shortEntry(w io.Writer, e *journal.Entry) {
 	if !e.When.IsZero() {
 		stamp = e.When.UTC().Format("2006-01-02T15:04:05.000000Z")
 	}
-	head := strings.TrimSpace(stamp + " " + e.Host + " " + e.Ident)
+	ident := e.Ident
+	if ident == "" {
+		ident = "unknown" // as journalctl has it
+	}
+	head := strings.Join(slices.DeleteFunc([]string{stamp, e.Host, ident}, func(s string) bool { return s == "" }), " ")
 	if e.PID > 0 {
 		head += "[" + strconv.Itoa(e.PID) + "]"
 	}
