@@ -312,7 +312,7 @@ func contents(t *testing.T, fsys fs.FS) []string {
 var made = []struct {
 	name string
 	rock bool
-	fill func(t *testing.T, dir string)
+	fill func(t testing.TB, dir string)
 	argv []string
 }{
 	{"many entries", true, many(1000), argv("xorriso -as mkisofs -quiet -R -o")},
@@ -351,7 +351,7 @@ func TestXorrisoMade(t *testing.T) {
 	}
 }
 
-func makeImage(t testing.TB, fill func(*testing.T, string), argv []string) (*Image, string) {
+func makeImage(t testing.TB, fill func(testing.TB, string), argv []string) (*Image, string) {
 	t.Helper()
 	for _, tool := range []string{"xorriso", argv[0]} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -361,8 +361,7 @@ func makeImage(t testing.TB, fill func(*testing.T, string), argv []string) (*Ima
 	dir := t.TempDir()
 	tree, file := filepath.Join(dir, "tree"), filepath.Join(dir, "x.iso")
 	must(t, os.Mkdir(tree, 0o755))
-	sub, _ := t.(*testing.T)
-	fill(sub, tree)
+	fill(t, tree)
 	cmd := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], file, tree)...)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -385,21 +384,21 @@ func must(t testing.TB, err error) {
 }
 
 // put writes a file, its folder too.
-func put(t *testing.T, dir, name, text string) {
+func put(t testing.TB, dir, name, text string) {
 	p := filepath.Join(dir, filepath.FromSlash(name))
 	must(t, os.MkdirAll(filepath.Dir(p), 0o755))
 	must(t, os.WriteFile(p, []byte(text), 0o644))
 }
 
-func many(n int) func(t *testing.T, dir string) {
-	return func(t *testing.T, dir string) {
+func many(n int) func(t testing.TB, dir string) {
+	return func(t testing.TB, dir string) {
 		for i := range n {
 			put(t, dir, fmt.Sprintf("store/%032d-package-%d.service", i, i), "")
 		}
 	}
 }
 
-func longNames(t *testing.T, dir string) {
+func longNames(t testing.TB, dir string) {
 	put(t, dir, strings.Repeat("n", 200)+"/"+strings.Repeat("ü", 100), "x")
 	put(t, dir, "it's", "quoted")
 	put(t, dir, "trailing dot.", "")
@@ -412,7 +411,7 @@ func longNames(t *testing.T, dir string) {
 
 // longLinks has links for which genisoimage never ends, or of which it loses
 // parts.
-func longLinks(t *testing.T, dir string) {
+func longLinks(t testing.TB, dir string) {
 	longNames(t, dir)
 	part := strings.Repeat("p", 240)
 	for name, target := range map[string]string{
@@ -422,7 +421,7 @@ func longLinks(t *testing.T, dir string) {
 	}
 }
 
-func modes(t *testing.T, dir string) {
+func modes(t testing.TB, dir string) {
 	for i, m := range []fs.FileMode{0, 0o7, 0o70, 0o700, 0o644, fs.ModeSetuid | 0o755, fs.ModeSetgid | 0o710, fs.ModeSetuid | 0o600} {
 		p := filepath.Join(dir, fmt.Sprint("f", i))
 		must(t, os.WriteFile(p, []byte("same"), 0o600))
@@ -438,20 +437,20 @@ func modes(t *testing.T, dir string) {
 	}
 }
 
-func deep(t *testing.T, dir string) {
+func deep(t testing.TB, dir string) {
 	put(t, dir, strings.Repeat("d/", 20)+"file", "deep")
 	put(t, dir, strings.Repeat("d/", 9)+"other/"+strings.Repeat("e/", 10)+"file", "deeper")
 	put(t, dir, "a/b/c/d/e/f/g/h", "just so")
 }
 
-func shortNames(t *testing.T, dir string) {
+func shortNames(t testing.TB, dir string) {
 	for i := range 100 {
 		put(t, dir, fmt.Sprintf("SUB%d/FILE%d.TXT", i%7, i), strings.Repeat("x", i*50))
 	}
 	put(t, dir, "NOEXT", "")
 }
 
-func joliet(t *testing.T, dir string) {
+func joliet(t testing.TB, dir string) {
 	put(t, dir, "Größe – 100 €.text", "x")
 	put(t, dir, "ключ/"+strings.Repeat("n", 99), "y")
 	put(t, dir, "a.b.c.", "z")
