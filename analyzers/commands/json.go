@@ -2,6 +2,7 @@ package commands
 
 import (
 	"encoding/json"
+	"errors"
 	"regexp"
 	"sort"
 	"strings"
@@ -61,6 +62,11 @@ func document(answer []Line) *Document {
 }
 
 func documentAt(answer []Line, first int) *Document {
+	var raw json.RawMessage
+	var syntax *json.SyntaxError
+	if err := json.NewDecoder(strings.NewReader(answer[first].Text)).Decode(&raw); errors.As(err, &syntax) {
+		return nil // the lines behind it change nothing
+	}
 	d := &Document{}
 	var b strings.Builder
 	for _, l := range answer[first:] {
@@ -74,7 +80,7 @@ func documentAt(answer []Line, first int) *Document {
 	d.text = b.String()
 	// Only whole values count: half a listing is none.
 	end, dec := int64(0), json.NewDecoder(strings.NewReader(d.text))
-	for raw := (json.RawMessage)(nil); dec.Decode(&raw) == nil && (raw[0] == '{' || raw[0] == '['); {
+	for dec.Decode(&raw) == nil && (raw[0] == '{' || raw[0] == '[') {
 		end = dec.InputOffset()
 	}
 	if end == 0 {

@@ -46,7 +46,7 @@ func (in *interp) row(d *commands.Document, v *commands.Value) {
 	case slices.Contains(states, active.String()) && v.Get("load").String() == "loaded":
 		in.p.State("unit.active", unit, active.String(), d.Evidence(active))
 	case v.Get("job") != nil && (state == "running" || state == "waiting") && slices.Contains(jobTypes, v.Get("type").String()):
-		in.queued(unit, state, d.Evidence(v))
+		in.queued(unit, state, d.Evidence(v.Get("state")))
 	}
 }
 
