@@ -34,7 +34,8 @@ var (
 // machines returns the names of the machines whose consoles data, the log of a
 // NixOS test driver, holds, and whether that is most of it. A line such as
 // "name # text" may be anything, so either the driver speaks of that machine
-// elsewhere; or every line is of one machine, as grep takes them out.
+// elsewhere, or of none in a log with one; or every line is of one machine, as
+// grep takes them out.
 func machines(data []byte) (names []string, most bool) {
 	if !bytes.Contains(data, []byte(" #")) || !guestLineRe.Match(data) {
 		return nil, false
@@ -51,13 +52,15 @@ func machines(data []byte) (names []string, most bool) {
 			guests[string(m[1])] = true
 			known++
 		} else if m := driverLineRe.FindSubmatch(line); m != nil {
-			spoken[string(m[1])] = true
 			said = true
+			if len(m[1]) > 0 {
+				spoken[string(m[1])] = true
+			}
 			known++
 		}
 	}
 	for name := range guests {
-		if !said || spoken[name] {
+		if !said || spoken[name] || len(spoken) == 0 && len(guests) == 1 {
 			names = append(names, name)
 		}
 	}

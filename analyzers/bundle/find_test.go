@@ -150,7 +150,10 @@ func TestKind(t *testing.T) {
 		{"log", "vm-test-run-x> machine: starting vm\nvm-test-run-x> machine # [    0.000000] Linux version 6.12.30\n" + strings.Repeat("linux> CC a.o\n", 20), Serial},
 		{"log", "machine: starting vm\nmachine # [    0.000000] Linux version 6.12.30\n" + strings.Repeat("CC a.o\n", 20), Unknown}, // mixed into what?
 		{"log", "machine: starting vm\nmachine # \n", Unknown},
-		{"log", "root # Linux version 6\nid\n", Serial}, // a prompt, perhaps: not that of a driver
+		{"log", "machine # [  OK  ] Started x.\n(finished: must succeed: true, in 0.05 seconds)\n", Serial}, // the end of one
+		{"log", "machine # ok\nother # [  OK  ] Started x.\nother: starting vm\n", Serial},
+		{"log", "guest # [  OK  ] Started x.\nvm login: \n", Serial}, // nothing of a driver: as it stands
+		{"log", "root # Linux version 6\nid\n", Serial},              // a prompt, perhaps: not that of a driver
 		{"x.iso", strings.Repeat("\x00", isoMarkAt) + isoMark, ISO},
 	}
 	for _, tt := range tests {

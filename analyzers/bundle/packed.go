@@ -170,28 +170,30 @@ func (r *Run) join(in *Run) {
 // byte for byte, or, where there are none, all that is recognised. The notes
 // say what was left out. Two runs in directories are never taken for one.
 func Distinct(runs []*Run) (kept []*Run, notes []Problem) {
-	gone := map[*Run]bool{}
+	at := map[string][]*Run{}
+	for _, u := range runs {
+		for _, p := range u.places() {
+			at[p] = append(at[p], u)
+		}
+	}
+	gone := map[*Run]*Run{} // run: the one that it repeats, which stays
 	left := map[string]*leftOut{}
 	for _, r := range runs {
-		for _, u := range runs {
-			if u == r || gone[u] || !r.packedAs(u) {
-				continue
-			}
-			if more, ok := r.repeats(u); ok {
-				gone[r] = true
-				if left[r.Archive] == nil {
-					left[r.Archive] = &leftOut{of: u}
-				}
-				left[r.Archive].runs++
-				left[r.Archive].more += more
-				break
-			}
+		u, more := r.original(at, gone)
+		if u == nil {
+			continue
 		}
+		gone[r] = u
+		if left[r.Archive] == nil {
+			left[r.Archive] = &leftOut{of: u}
+		}
+		left[r.Archive].runs++
+		left[r.Archive].more += more
 	}
 	for _, p := range slices.Sorted(maps.Keys(left)) {
 		notes = append(notes, Problem{Path: p, Text: left[p].String()})
 	}
-	return slices.DeleteFunc(slices.Clone(runs), func(r *Run) bool { return gone[r] }), notes
+	return slices.DeleteFunc(slices.Clone(runs), func(r *Run) bool { return gone[r] != nil }), notes
 }
 
 // leftOut is what was left out of an archive.
@@ -213,22 +215,46 @@ func (l *leftOut) String() string {
 	return s
 }
 
-// packedAs reports whether r lies in an archive where u would come from.
-func (r *Run) packedAs(u *Run) bool {
-	if r.Archive == "" || r.Archive == u.Archive {
-		return false
+// places returns what other runs may look for r under: its path, and for one in
+// an archive also what archives of that name and other formats share.
+func (r *Run) places() []string {
+	ps := []string{path.Clean(r.Path)}
+	if r.Archive != "" {
+		if r.inner() == "" {
+			ps = append(ps, r.Archive+"!") // what lies in it names its directory so
+		}
+		ps = append(ps, r.unformatted())
 	}
-	name := stem(r.Archive)
-	if u.Archive != "" {
-		return u.Archive < r.Archive && u.inner() == r.inner() && path.Join(path.Dir(u.Archive), stem(u.Archive)) == path.Join(path.Dir(r.Archive), name)
+	return ps
+}
+
+// unformatted is the run's path without what says how it is packed. No path of a
+// file is like it.
+func (r *Run) unformatted() string {
+	return path.Join(path.Dir(r.Archive), stem(r.Archive)) + "!!/" + r.inner()
+}
+
+// original returns the run that r, in an archive, repeats, and how much else r
+// has; nil when there is none. It is none of those that are gone.
+func (r *Run) original(at map[string][]*Run, gone map[*Run]*Run) (u *Run, more int) {
+	if r.Archive == "" {
+		return nil, 0
 	}
 	dir := path.Dir(r.Archive)
-	for _, to := range []string{path.Join(dir, r.inner()), path.Join(dir, name, r.inner()), path.Join(path.Dir(dir), r.inner())} {
-		if path.Clean(u.Path) == to {
-			return true
+	for _, p := range []string{path.Join(dir, r.inner()), path.Join(dir, stem(r.Archive), r.inner()), path.Join(path.Dir(dir), r.inner()), r.unformatted()} {
+		for _, u := range at[p] {
+			if u.Archive == r.Archive || p == r.unformatted() && u.Archive > r.Archive {
+				continue
+			}
+			for gone[u] != nil {
+				u = gone[u]
+			}
+			if more, ok := r.repeats(u); ok && u != r {
+				return u, more
+			}
 		}
 	}
-	return false
+	return nil, 0
 }
 
 // inner returns the run's path within its archive.
