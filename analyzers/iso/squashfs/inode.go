@@ -108,28 +108,35 @@ func (w *walk) inode(n *node, ref uint64) error {
 	if err := c.read(b); err != nil {
 		return err
 	}
+	if err := w.body(n, &c, kind, extended, b); err != nil {
+		return err
+	}
+	n.tail, n.tailOff = c.at, int32(c.off)
+	return nil
+}
+
+// body decodes what is behind an inode's header.
+func (w *walk) body(n *node, c *cursor, kind int, extended bool, b []byte) error {
+	le := binary.LittleEndian
 	switch {
 	case kind == kindDir && extended:
 		n.largeDir(b)
 	case kind == kindDir:
 		n.dir(b)
 	case kind == kindFile && extended:
-		err = n.largeFile(b)
+		if err := n.largeFile(b); err != nil {
+			return c.errorf("inode: %v", err)
+		}
 	case kind == kindFile:
 		n.file(b)
+	case kind == kindLink:
+		n.nlink = le.Uint32(b)
+		return w.link(n, c, le.Uint32(b[4:]))
+	case kind == kindBlockDevice, kind == kindCharDevice:
+		n.nlink, n.rdev = le.Uint32(b), le.Uint32(b[4:])
 	default:
 		n.nlink = le.Uint32(b)
-		if kind == kindLink {
-			return w.link(n, &c, le.Uint32(b[4:]))
-		}
-		if kind == kindBlockDevice || kind == kindCharDevice {
-			n.rdev = le.Uint32(b[4:])
-		}
 	}
-	if err != nil {
-		return c.errorf("inode: %v", err)
-	}
-	n.tail, n.tailOff = c.at, int32(c.off)
 	return nil
 }
 
