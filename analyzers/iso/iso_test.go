@@ -547,6 +547,8 @@ func TestHostile(t *testing.T) {
 		{"a name too long", tiny(func() []byte { r := dirRecord("A", 25, 0, 0); r[32] = 200; return r }()), "", []string{"/: byte 41028: a directory record is damaged"}},
 		{"a name with a slash", tiny(dirRecord("../X", 25, 0, 0)), "", []string{"/: a name that no file can have"}},
 		{"twice", tiny(dirRecord("A", 25, 0, 0), dirRecord("A", 26, 0, 0)), "/A", []string{"/A: stands there twice"}},
+		{"an extent of another file", tiny(dirRecord("A", 25, 5, flagMultiPart), dirRecord("B", 26, 5, flagMultiPart)), "/A /B",
+			[]string{"/A: behind byte 5 of the file: no record of the next extent", "/B: behind byte 5 of the file: no record of the next extent"}},
 		{"a continuation that goes on in itself", rocky(sp, susp("CE", both(25)+both(0)+both(28)), func(img []byte) {
 			copy(img[25*sector:], susp("CE", both(25)+both(0)+both(28)))
 		}), "/A", []string{"record at byte 41036: more than 32 continuation areas"}},

@@ -33,6 +33,7 @@ type walk struct {
 	dirs   map[int64]bool // extents of directories that were read
 	budget int64          // directory bytes left
 	ce     int64          // continuation bytes used
+	id     string         // identifier of the record before
 	queue  []dirAt
 }
 
@@ -140,6 +141,14 @@ func (w *walk) dir(d dirAt) {
 			}
 		}
 	}
+	w.unfinished(open)
+}
+
+// unfinished says that the file which was to go on does not.
+func (w *walk) unfinished(open *File) {
+	if open != nil {
+		w.problem("%s: behind byte %d of the file: no record of the next extent", open.Path, open.Size)
+	}
 }
 
 // entry takes up the record at a byte of the image, and returns the file that
@@ -148,12 +157,14 @@ func (w *walk) entry(d dirAt, at int64, de *iso9660.DirectoryEntry, open *File) 
 	if de.Identifier == "\x00" || de.Identifier == "\x01" {
 		return nil // the directory itself and its parent
 	}
-	if open != nil {
+	if open != nil && de.Identifier == w.id {
 		e := extent(de)
 		open.Extents = append(open.Extents, e)
 		open.Size += e.Length
 		return next(open, de)
 	}
+	w.unfinished(open)
+	w.id = de.Identifier
 	rr := w.rockRidge(de, at)
 	if rr.relocated {
 		return nil // it hangs where its CL record stands
@@ -410,8 +421,8 @@ func (rr *rockRidge) target(d []byte) {
 
 func unixMode(m uint32) fs.FileMode {
 	perm := fs.FileMode(m & 0o777)
-	for bit, f := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if m&bit != 0 {
+	for i, f := range []fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
+		if m&(0o1000<<i) != 0 {
 			perm |= f
 		}
 	}
