@@ -367,6 +367,7 @@ func flips() int {
 
 // TestFATFlipped: damaged volumes end, never panic, and hold to their bounds.
 func TestFATFlipped(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewSource(1))
 	for _, data := range volumes() {
 		heads := 64 << 10 // what is damaged: boot sector, tables, directories

@@ -647,6 +647,7 @@ func TestTruncated(t *testing.T) {
 
 // TestFlipped: damaged images end, never panic, and hold to their bounds.
 func TestFlipped(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewSource(1))
 	for _, data := range images(t) {
 		// What is damaged: system area, descriptors, directories.
