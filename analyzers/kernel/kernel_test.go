@@ -219,7 +219,12 @@ func FuzzMessage(f *testing.F) {
 			f.Add("[    1.000000] " + s)
 		}
 	}
+	f.Add("kern  :notice: [Wed Mar  4 03:06:18 2026] Linux version 6.12.9 (b@h)")
+	f.Add("2026-03-04T03:06:18,123456+00:00 Linux version 6.12.9 (b@h)")
+	f.Add("6,339,5140900,-,caller=T1;Linux version 6.12.9 (b@h)")
+	f.Add("{\"dmesg\": [{\"pri\": 5, \"time\": 1.25, \"msg\": \"Linux version 6.12.9 (b@h)\"}]}")
 	f.Fuzz(func(t *testing.T, s string) {
+		read(t, bundle.Capture, "$ dmesg --json\n"+s)
 		logs, _ := read(t, bundle.Serial, s)
 		for _, l := range logs {
 			for i, m := range l.Messages {

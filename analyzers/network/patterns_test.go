@@ -56,12 +56,15 @@ func TestAskedFor(t *testing.T) {
 // twice with the same facts, and that no address is one the guest gave itself.
 func FuzzAnswers(f *testing.F) {
 	analyzertest.Seed(f)
+	f.Add(`[{},{"ifname":"lan","flags":["LOWER_UP"],"addr_info":[{"family":"inet","local":"169.254.3.4","prefixlen":16,"dynamic":true}]}]`)
+	f.Add(`{"Interfaces":[{"Index":2,"Name":"lan","OperationalState":"routable","Addresses":[{"Address":[10,0,2,15],"ConfigSource":"DHCPv4","ConfigProvider":[10,0,2,2]}]}]}`)
 	params := analyzers.Params{"interface": {"lan"}, "address-notice": {"LAN IPv4 address:"}}
 	f.Fuzz(func(t *testing.T, text string) {
 		said := func() (out []string) {
 			runs, _ := bundle.Find(fstest.MapFS{
 				"serial.log": {Data: []byte("ISOLINUX 6.04\r\r\n" + text)}, "ip.txt": {Data: []byte("$ ip -j addr show lan\n" + text)},
-				"journal.log": {Data: []byte("Mar 04 03:06:18 nixos systemd-networkd[1]: " + text)},
+				"networkctl.txt": {Data: []byte("$ networkctl --json=short list\n" + text)},
+				"journal.log":    {Data: []byte("Mar 04 03:06:18 nixos systemd-networkd[1]: " + text)},
 			}, "run")
 			for _, r := range runs {
 				for _, fact := range analyzers.Analyze(r, []*analyzers.Analyzer{Analyzer}, params).All() {

@@ -126,11 +126,14 @@ func TestLsblkWords(t *testing.T) {
 // twice with the same facts, and that a listing's group is a name.
 func FuzzAnswers(f *testing.F) {
 	analyzertest.Seed(f)
+	f.Add(lsblkJSON)
+	f.Add(`{"report":[{"lv":[{"lv_name":"slash","vg_name":"main"}],"vg":[{"vg_name":"main"}],"pv":[{"vg_name":"main"}]}]}`)
 	params := analyzers.Params{"unit": {"pre-nixos.service"}, "unit-description": {"Pre-NixOS setup"}, "vg": {"main"}, "lv": {"slash"}, "status-file": {"/run/s"}}
 	f.Fuzz(func(t *testing.T, text string) {
 		said := func() (out []string) {
 			runs, _ := bundle.Find(fstest.MapFS{
 				"serial.log": {Data: []byte("ISOLINUX 6.04\r\r\n" + text)}, "vgs.txt": {Data: []byte("$ vgs\n" + text)},
+				"lsblk.txt": {Data: []byte("$ lsblk -J\n" + text)}, "lvs.txt": {Data: []byte("$ lvs --reportformat json\n" + text)},
 				"journal.log": {Data: []byte("Mar 04 03:06:18 nixos systemd[1]: Starting Pre-NixOS setup...\nMar 04 03:06:18 nixos pre-nixos-start[1]: " + text)},
 			}, "run")
 			for _, r := range runs {
