@@ -71,6 +71,7 @@ const (
 	Excerpt  Kind = "excerpt"        // repeats a part of another artifact of the run
 	Report   Kind = "report"         // prose that a person wrote: decides nothing
 	ISO      Kind = "iso"            // an ISO 9660 image
+	Promises Kind = "promises"       // what an image promises, as capture recorded it
 	NativeJ  Kind = "journal-native" // a binary journal file
 	Archive  Kind = "archive"        // a tar or zip file: its members are artifacts of their own
 	Binary   Kind = "binary"         // anything else that is not text

@@ -194,6 +194,8 @@ func sniffJSON(keys map[string]bool, t []byte) Kind {
 	switch {
 	case has("schema") && bytes.Contains(t[:min(len(t), 4096)], []byte("forensics.bundle/")):
 		return Manifest
+	case has("schema", "offers") && bytes.Contains(t[:min(len(t), 4096)], []byte("forensics.promises/")):
+		return Promises
 	case has("argv", "exit_status") && (keys["where"] || keys["stdout"]):
 		return Probe
 	case has("iso_path"), has("artifact"), has("qemu"), has("nar_hash"), has("argv", "pid"):

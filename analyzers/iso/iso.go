@@ -47,8 +47,10 @@
 // The directory records are decoded by kdomanski/iso9660; its own walk loses
 // Rock Ridge names in directories of more than one sector.
 //
-// Left out: UDF, zisofs, unified kernel images, rEFInd, path tables; roots that
-// are no squashfs; generators, sysusers and what NixOS activates at boot.
+// Left out: UDF, zisofs, path tables, interleaved files, code pages of FAT names,
+// logical partitions, Apple's partition map; unified kernel images, rEFInd, the
+// menu of an EFI partition that the boot catalogue does not name; roots that are
+// no squashfs; generators, sysusers and what NixOS activates at boot.
 package iso
 
 import (
@@ -120,6 +122,14 @@ func run(p *analyzers.Pass) (any, error) {
 	var ps []*Promise
 	for _, a := range p.Run.Of(bundle.ISO) {
 		o, err := read(p, a)
+		if err != nil {
+			p.Problem(a.Path, err.Error())
+			continue
+		}
+		ps = append(ps, o)
+	}
+	for _, a := range p.Run.Of(bundle.Promises) {
+		o, err := promised(p, a)
 		if err != nil {
 			p.Problem(a.Path, err.Error())
 			continue

@@ -2,7 +2,6 @@ package iso
 
 import (
 	"bytes"
-	"io/fs"
 	"path"
 	"sort"
 	"strings"
@@ -210,14 +209,17 @@ func (m *Image) presence(v *fat, dir, name string) string {
 	if !strings.HasPrefix(name, "/") {
 		name = path.Join(dir, name)
 	}
-	f := m.Resolve(name)
-	switch {
-	case f != nil && f.Mode&fs.ModeType == 0 && !m.Whole(f):
-		return "truncated"
-	case f != nil && f.Mode.IsRegular(), v != nil && v.has(name):
-		return "present"
+	f, tree := m.Resolve(name), &m.Tree
+	if f == nil && v != nil {
+		f, tree = v.Resolve(name), v.Tree
 	}
-	return "missing"
+	switch {
+	case f == nil || !f.Mode.IsRegular():
+		return "missing"
+	case !tree.Whole(f):
+		return "truncated"
+	}
+	return "present"
 }
 
 // named is a file that an entry names, with the tree that holds it and how

@@ -124,8 +124,8 @@ func TestRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lower := overlay{}
-	if lower, err = unpack(bytes.NewReader(tarball(t, "etc/a lower", "etc/b lower", "usr/share/lower text", "usr/bin/sudo x", "bin -> usr/bin", "data -> usr/share", "etc/dead -> /nowhere"))); err != nil {
+	lower, err := unpack(bytes.NewReader(tarball(t, "etc/a lower", "etc/b lower", "usr/share/lower text", "usr/bin/sudo x", "bin -> usr/bin", "data -> usr/share", "etc/dead -> /nowhere")))
+	if err != nil {
 		t.Fatal(err)
 	}
 	store := fstest.MapFS{"pkg/file": {Data: []byte("stored")}}
