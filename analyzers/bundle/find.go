@@ -27,7 +27,8 @@ const (
 // transcript of its own. Files of one directory that share a leading UTC time
 // stamp are one run, and several transcripts side by side group by their
 // common prefix. A directory with recognised artifacts that belongs to no run
-// is one, without a transcript. Archives count as directories.
+// is one, without a transcript; several images and nothing else are a run each.
+// Archives count as directories.
 func Find(fsys fs.FS, root string) ([]*Run, []Problem) {
 	w := &walker{fsys: fsys, root: strings.TrimSuffix(root, "/"), budget: archive.NewBudget()}
 	w.walk()
@@ -323,6 +324,9 @@ var (
 
 // grouped splits the files of one directory into runs.
 func grouped(as []*Artifact) []group {
+	if gs := images(as); len(gs) > 1 {
+		return gs
+	}
 	stamps := map[string][]*Artifact{}
 	var plainNames []*Artifact
 	for _, a := range as {
@@ -343,6 +347,21 @@ func grouped(as []*Artifact) []group {
 		gs = append(gs, byPrefix(plainNames)...)
 	}
 	sort.Slice(gs, func(i, j int) bool { return gs[i].prefix < gs[j].prefix })
+	return gs
+}
+
+// images returns a group for each image where nothing else is recognised: a
+// folder of images is no boot of all of them.
+func images(as []*Artifact) []group {
+	var gs []group
+	for _, a := range as {
+		switch {
+		case a.Kind == ISO:
+			gs = append(gs, group{prefix: path.Base(a.name), as: []*Artifact{a}})
+		case recognised([]*Artifact{a}):
+			return nil
+		}
+	}
 	return gs
 }
 

@@ -20,6 +20,9 @@ const (
 	metaText    = `{"iso_path": "/x.iso", "nar_hash": "sha256-x"}`
 )
 
+// isoText begins as an image does.
+var isoText = strings.Repeat("\x00", isoMarkAt) + isoMark
+
 // What other harnesses leave behind, in small.
 const (
 	driverText  = "start all VLans\nmachine: starting vm\nmachine: QEMU running (pid 8)\nmachine # SeaBIOS (version 1.16)\nmachine # [    0.000000] Linux version 6.12.30\nmachine: must succeed: true\n(finished: must succeed: true, in 0.05 seconds)\n"
@@ -46,6 +49,9 @@ func TestFind(t *testing.T) {
 		want  []string // "path: artifact kind, …" per run
 	}{
 		{"a transcript alone", []string{"serial.log=" + bootText}, []string{"root: serial.log serial"}},
+		{"images alone are a run each", []string{"a.iso=" + isoText, "b.iso=" + isoText, "notes.md=two images"},
+			[]string{"root/a.iso: a.iso iso", "root/b.iso: b.iso iso"}},
+		{"images of a run", []string{"a.iso=" + isoText, "b.iso=" + isoText, "build.log=" + nixText}, []string{"root: a.iso iso, b.iso iso, build.log build-log"}},
 		{"what lies below belongs to the run", []string{"r/serial.log=" + bootText, "r/diagnostics/journal.txt=" + journalText},
 			[]string{"root/r: diagnostics/journal.txt journal, serial.log serial"}},
 		{"a transcript of its own below", []string{"r/serial.log=" + bootText, "r/again/serial.log=" + otherBoot},
