@@ -51,6 +51,8 @@ func TestFind(t *testing.T) {
 		{"a transcript alone", []string{"serial.log=" + bootText}, []string{"root: serial.log serial"}},
 		{"images alone are a run each", []string{"a.iso=" + isoText, "b.iso=" + isoText, "notes.md=two images"},
 			[]string{"root/a.iso: a.iso iso", "root/b.iso: b.iso iso"}},
+		{"dmesg with ISO stamps", []string{"dmesg.txt=2026-11-23T07:01:29,123456+00:00 Linux version 6.12.30 (b@h)\n2026-11-23T07:01:29,223456+00:00 Command line: root=x\n", "serial.log=" + bootText},
+			[]string{"root: dmesg.txt dmesg, serial.log serial"}},
 		{"images of a run", []string{"a.iso=" + isoText, "b.iso=" + isoText, "build.log=" + nixText}, []string{"root: a.iso iso, b.iso iso, build.log build-log"}},
 		{"what lies below belongs to the run", []string{"r/serial.log=" + bootText, "r/diagnostics/journal.txt=" + journalText},
 			[]string{"root/r: diagnostics/journal.txt journal, serial.log serial"}},

@@ -18,8 +18,8 @@ const isoMark, isoMarkAt = "CD001", 0x8001
 
 var (
 	// A log of a program that stamps its lines in ISO 8601, bracketed as
-	// Python's harnesses do, or bare.
-	harnessRe = regexp.MustCompile(`(?m)^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:[+-]\d\d:?\d\d|Z)?\]? \S`)
+	// Python's harnesses do, or bare. (dmesg's has a comma and microseconds.)
+	harnessRe = regexp.MustCompile(`(?m)^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+|,\d{1,3})?(?:[+-]\d\d:?\d\d|Z)?\]? \S`)
 	pytestRe  = regexp.MustCompile(`(?m)^=+ test session starts =+|^E? +pexpect\.exceptions\.|^searcher: searcher_re:|^<pexpect\.pty_spawn\.spawn object`)
 	// nix's own progress lines (libstore), at line start: in a journal or
 	// transcript they would stand behind a prefix.
@@ -28,7 +28,9 @@ var (
 	// so the file's name must speak of a build.
 	nixErrorRe = regexp.MustCompile(`(?m)^(?:error: |\S*nix: command not found|\S*: (?:line \d+: )?nix: command not found)`)
 	// printk with time stamps.
-	printkRe = regexp.MustCompile(`^(?:<\d+>)?\[ *\d+\.\d{6}\] ?`)
+	printkRe = regexp.MustCompile(`^(?:<\d+>)?\[ *\d+\.\d{6}\] ?` +
+		// dmesg -T and --time-format iso
+		`|^\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\] |^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{6}[+-]\d\d:\d\d `)
 	// journalctl's short form, "Oct 08 06:07:35 host ident[1]: ", and its
 	// forms with other stamps, which have a process in brackets.
 	// kola (mantle/network/journal of coreos-assembler) writes microseconds and
@@ -157,7 +159,7 @@ func countLines(head []byte) (short, printk, lines int) {
 		lines++
 		if shortRe.Match(line) {
 			short++
-		} else if (line[0] == '[' || line[0] == '<') && printkRe.Match(line) {
+		} else if (line[0] == '[' || line[0] == '<' || line[0] == '2') && printkRe.Match(line) {
 			printk++
 		}
 	}

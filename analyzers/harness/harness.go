@@ -61,10 +61,12 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 	}
 	for _, d := range commands.From(p) {
-		if d.Kind == bundle.Serial {
+		switch d.Kind {
+		case bundle.Serial:
 			typed(p, d)
 			ahead(p, d, console.From(p))
-		} else {
+		case bundle.Probe: // a record says itself what was asked
+		default:
 			filed(p, d)
 		}
 	}
