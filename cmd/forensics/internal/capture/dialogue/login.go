@@ -1,0 +1,288 @@
+package dialogue
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Options say who logs in where the guest asks.
+type Options struct {
+	User     string // "" where only an automatic login will do
+	Password string // "" for a user without one
+}
+
+// Access is how the shell was reached.
+type Access struct {
+	How    string // "automatic login", "login", "login with password", "shell", "emergency shell"
+	User   string // who logged in, "" where the screen does not say
+	Prompt string // the row at which the shell was recognised
+	// Emergency is the line by which the boot said that it failed, "" when it
+	// did not.
+	Emergency string
+	Start     time.Time
+	Duration  time.Duration
+	Offset    int64 // where the shell's first answer starts
+}
+
+// Times of the login. All are only about when to try: no try does harm, and
+// the deadline is the context's.
+const (
+	settled     = 150 * time.Millisecond // a row that stands so long is all there
+	standing    = 1500 * time.Millisecond
+	unclear     = 3 * time.Second // a row is looked at so long before Enter is tried
+	silentShell = 3 * time.Second // after a login, without a prompt that we know
+	silentGuest = 15 * time.Second
+	firstProbe  = 4 * time.Second // until the next; doubled each time
+	maxTries    = 3               // of a login
+)
+
+// login is one wait for a shell.
+type login struct {
+	d       *Dialogue
+	o       Options
+	a       Access
+	linux   bool // the kernel or what it started was seen
+	asked   int  // logins tried
+	secret  bool // the password was sent
+	probes  []nonce
+	probed  time.Time // when the last was sent
+	next    time.Duration
+	nudged  time.Time
+	patient time.Duration // silence before the next Enter
+	seen    row           // the row that decides, and since when it does
+	since   time.Time
+}
+
+// Login waits for a login or a shell, logs in where that is asked, and returns
+// when a shell has answered. It types nothing before Linux has been seen.
+func (d *Dialogue) Login(ctx context.Context, o Options) (Access, error) {
+	l := &login{d: d, o: o, next: firstProbe, patient: silentGuest, since: time.Now()}
+	l.a.Start = time.Now()
+	d.levels, d.root = nil, false
+	for {
+		end := d.Offset()
+		done, err := l.step(ctx)
+		if err != nil {
+			return l.a, d.waited(err)
+		}
+		if done {
+			l.a.Duration = time.Since(l.a.Start)
+			d.access = l.a
+			return l.a, nil
+		}
+		if err := d.pause(ctx, end, settled); err != nil {
+			return l.a, err
+		}
+	}
+}
+
+// step looks at the screen and does what is to do.
+func (l *login) step(ctx context.Context) (bool, error) {
+	rows := l.d.rows(l.d.mark)
+	if l.answered(rows) {
+		return true, nil
+	}
+	see, r, err := l.look(rows)
+	if err != nil {
+		return false, err
+	}
+	if r.pos != l.seen.pos || r.text != l.seen.text {
+		l.seen, l.since = r, time.Now()
+	}
+	last := len(rows) > 0 && rows[len(rows)-1].pos == r.pos && !r.ended
+	age := time.Since(l.since)
+	if age < settled || !last && age < standing {
+		return false, nil
+	}
+	return false, l.act(ctx, see, r, last, age)
+}
+
+// look returns the last sight that asks for something, with its row.
+func (l *login) look(rows []row) (sight, row, error) {
+	see, at := plain, row{pos: -1}
+	for i := range rows {
+		r := &rows[i]
+		s := r.sight()
+		if emergencyRe.MatchString(r.text) {
+			l.a.Emergency = r.text
+		}
+		switch s {
+		case panicked:
+			return s, *r, &StateError{Panicked, r.text, r.pos}
+		case rebooting:
+			return s, *r, l.leave(r, Rebooted)
+		case down:
+			return s, *r, &StateError{PoweredOff, r.text, r.pos}
+		case loader:
+			if l.linux {
+				return s, *r, l.leave(r, Rebooted)
+			}
+			see, at = plain, row{pos: -1}
+		case linux:
+			l.linux = true
+		case plain:
+		default:
+			if s == automatic {
+				l.automatic(r.text)
+			}
+			l.linux = l.linux || s != prompt || r.paste || cut(r.text)
+			see, at = s, *r
+		}
+	}
+	return see, at, nil
+}
+
+func cut(text string) bool {
+	_, _, ok := cutPrompt(text)
+	return ok
+}
+
+// leave ends the wait, and the next begins behind the row that ended it.
+func (l *login) leave(r *row, s State) error {
+	l.d.mark = r.pos + 1
+	return &StateError{s, r.text, r.pos}
+}
+
+func (l *login) automatic(text string) {
+	_, rest, _ := strings.Cut(text, "login: ")
+	l.a.How = "automatic login"
+	l.a.User, _, _ = strings.Cut(rest, " ")
+}
+
+// act does what a row asks for that stood there for a while; last says that
+// the cursor still stands behind it.
+func (l *login) act(ctx context.Context, see sight, r row, last bool, age time.Duration) error {
+	switch see {
+	case question:
+		return l.name(ctx, r, last, age)
+	case password:
+		return l.password(ctx, r)
+	case incorrect:
+		if l.secret || l.asked >= maxTries {
+			return &StateError{Refused, r.text, r.pos}
+		}
+		return nil
+	case locked:
+		return &StateError{Emergency, r.text, r.pos}
+	case enter:
+		l.a.How = "emergency shell"
+		l.a.Emergency = r.text
+		return l.type_(ctx, "\r")
+	case prompt:
+		if !l.linux {
+			return nil
+		}
+		l.a.Prompt = r.text
+		return l.probe(ctx)
+	}
+	// Nothing on the screen tells. Whoever logged in has a shell, whatever its
+	// prompt looks like.
+	if (l.a.How != "" || see == automatic) && (l.d.tape.silence() > silentShell || age > 3*silentShell) {
+		return l.probe(ctx)
+	}
+	if l.linux && l.d.tape.silence() > l.patient && time.Since(l.nudged) > l.patient {
+		l.nudged, l.patient = time.Now(), 2*l.patient
+		return l.type_(ctx, "\r")
+	}
+	return nil
+}
+
+// name answers getty. A question at which the cursor does not stand any more
+// may be none, or a broadcast came: Enter has it asked again, and does no harm
+// elsewhere.
+func (l *login) name(ctx context.Context, r row, last bool, age time.Duration) error {
+	switch {
+	case !last && age < unclear:
+		return nil
+	case !last:
+		return l.type_(ctx, "\r")
+	case l.o.User == "":
+		return &StateError{Refused, r.text, r.pos}
+	case l.asked >= maxTries:
+		return &StateError{Refused, r.text, r.pos}
+	}
+	l.asked++
+	l.a.How, l.a.User = "login", l.o.User
+	return l.type_(ctx, l.o.User+"\r")
+}
+
+func (l *login) password(ctx context.Context, r row) error {
+	switch {
+	case len(l.probes) > 0 && l.asked == 0, l.a.How == "automatic login":
+		// Our probe was taken for a name.
+		return l.type_(ctx, "\r")
+	case l.o.Password == "" || l.secret:
+		return &StateError{Refused, r.text, r.pos}
+	}
+	l.secret = true
+	l.a.How = "login with password"
+	return l.type_(ctx, l.o.Password+"\r")
+}
+
+// type_ sends keys; what stood there before is dealt with.
+func (l *login) type_(ctx context.Context, keys string) error {
+	l.d.mark = l.d.Offset()
+	return l.d.port.send(ctx, keys)
+}
+
+// probe types a line that only a shell can answer, if the last one had its
+// time.
+func (l *login) probe(ctx context.Context) error {
+	if len(l.probes) > 0 && time.Since(l.probed) < l.next {
+		return nil
+	}
+	if len(l.probes) > 0 {
+		l.next *= 2
+	}
+	n := newNonce()
+	l.probes = append(l.probes, n)
+	l.probed = time.Now()
+	l.d.mark = l.d.Offset()
+	return l.d.port.send(ctx, " "+n.joined("7")+"\n")
+}
+
+// answered reports whether a shell answered one of the probes.
+func (l *login) answered(rows []row) bool {
+	for i := range rows {
+		for _, n := range l.probes {
+			if !strings.Contains(rows[i].text, n.token("7")) {
+				continue
+			}
+			l.a.Offset = rows[i].pos
+			if l.a.How == "" {
+				l.a.How = "shell"
+			}
+			if l.a.Emergency != "" {
+				l.a.How = "emergency shell"
+			}
+			l.d.mark = rows[i].pos + 1
+			return true
+		}
+	}
+	return false
+}
+
+// nonce is a random word in two halves.
+type nonce struct{ a, b string }
+
+func newNonce() nonce {
+	var p [8]byte
+	rand.Read(p[:]) // never fails
+	s := hex.EncodeToString(p[:])
+	return nonce{"f" + s[:8], s[8:]}
+}
+
+func (n nonce) String() string { return n.a + n.b }
+
+// joined is the shell command that prints token(value), twice: text of others
+// breaks one of them at most. Its echo holds blanks where the token has dashes,
+// wherever a screen may wrap or shorten it.
+func (n nonce) joined(value string) string {
+	return fmt.Sprintf(`printf '%%s-%%s-%%s\n' %[1]s %[2]s %[3]s %[1]s %[2]s %[3]s`, n.a, value, n.b)
+}
+
+func (n nonce) token(value string) string { return n.a + "-" + value + "-" + n.b }
