@@ -9,8 +9,11 @@
 # nothing in a recording names it. Every image also carries all the faults;
 # `testimage.fault=NAME` on the kernel command line or
 # `-fw_cfg name=opt/testimage/fault,string=NAME` chooses one at boot.
-# Runs as root (debootstrap, package installation).
+# Runs as root on Debian 12 (debootstrap, chroot, package installation).
 set -euo pipefail
+# Answers of apt and dpkg are read here; a plain `su` leaves /usr/sbin out.
+export LC_ALL=C PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
+umask 022
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${TESTIMAGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/forensics-testimage}
@@ -35,13 +38,23 @@ fi
 say() { echo "testimage: $*" >&2; }
 
 # Host packages ------------------------------------------------------------
+host=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}-$(dpkg --print-architecture 2>/dev/null)") || host=
+if [ "$host" != "$suite-amd64" ]; then
+    echo "build.sh: the image is made from the packages of Debian 12 ($suite) on amd64; run this in such a machine or container" >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "build.sh: must run as root: it installs packages and makes a root file system in a chroot" >&2
+    exit 1
+fi
 missing=()
-for p in debootstrap squashfs-tools xorriso isolinux syslinux-common cpio kmod zstd busybox-static qemu-system-x86 qemu-utils python3 python3-pexpect; do
+for p in debootstrap squashfs-tools xorriso isolinux syslinux-common grub-common grub-efi-amd64-bin mtools cpio kmod zstd busybox-static qemu-system-x86 qemu-utils python3 python3-pexpect; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
 done
 if [ ${#missing[@]} -gt 0 ]; then
     say "installing ${missing[*]}"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >&2
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
 fi
 mkdir -p "$cache"
 exec 9>"$cache/lock"
@@ -52,8 +65,14 @@ packages=systemd,systemd-sysv,udev,dbus,libpam-systemd,libnss-systemd,lvm2,mdadm
 pristine=$cache/rootfs-pristine
 if [ ! -d "$pristine" ]; then
     say "debootstrap $suite"
+    # A build that was killed may have left mounts in there.
+    awk -v d="$pristine.part/" 'index($2, d) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount
     rm -rf "$pristine.part"
-    debootstrap --variant=minbase --include="$packages" "$suite" "$pristine.part" "$mirror" >"$cache/debootstrap.log"
+    debootstrap --variant=minbase --include="$packages" "$suite" "$pristine.part" "$mirror" >"$cache/debootstrap.log" 2>&1 || {
+        tail -n 20 "$cache/debootstrap.log" >&2
+        echo "build.sh: debootstrap from $mirror did not work (TESTIMAGE_MIRROR names another mirror); its log is $cache/debootstrap.log" >&2
+        exit 1
+    }
     mv "$pristine.part" "$pristine"
 fi
 
@@ -63,11 +82,12 @@ kernel=$cache/kernel-$(echo "$keep" | sha256sum | cut -c1-8)
 if [ ! -d "$kernel" ]; then
     say "kernel package"
     rm -rf "$kernel.part" && mkdir -p "$kernel.part"
+    apt-get update -qq >&2
     image=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*-amd64\)$/\1/p' | head -n 1)
-    (cd "$kernel.part" && apt-get download "$image" >&2 && dpkg -x linux-image-*.deb . && rm linux-image-*.deb)
+    (cd "$kernel.part" && apt-get download -qq -o APT::Sandbox::User=root "$image" >&2 && dpkg -x linux-image-*.deb . && rm linux-image-*.deb)
     version=$(ls "$kernel.part/lib/modules")
     tree=$kernel.part/lib/modules/$version/kernel
-    find "$tree" -name '*.ko' | grep -Ev "$keep" | xargs rm -f
+    find "$tree" -name '*.ko*' | grep -Ev "$keep" | xargs rm -f
     depmod -b "$kernel.part" "$version"
     mv "$kernel.part" "$kernel"
 fi
@@ -165,9 +185,9 @@ if [ ! -e "$squash" ]; then
     chroot "$root" passwd -d nixos >/dev/null
     rm -f "$root"/home/nixos/.bashrc "$root"/home/nixos/.profile "$root"/home/nixos/.bash_logout "$root"/root/.bashrc "$root"/root/.profile
     sed -i '/pam_motd\|pam_lastlog\|pam_mail/d' "$root/etc/pam.d/login" "$root/etc/pam.d/sshd"
-    systemctl --root="$root" -q enable systemd-networkd.service pre-nixos.service pre-nixos-lan-ip.service 2>/dev/null
-    systemctl --root="$root" -q disable ssh.service systemd-networkd-wait-online.service 2>/dev/null || true
-    systemctl --root="$root" -q mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer mdcheck_start.timer mdcheck_continue.timer mdmonitor-oneshot.timer systemd-firstboot.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount 2>/dev/null
+    SYSTEMD_OFFLINE=1 chroot "$root" systemctl -q enable systemd-networkd.service pre-nixos.service pre-nixos-lan-ip.service
+    SYSTEMD_OFFLINE=1 chroot "$root" systemctl -q disable ssh.service systemd-networkd-wait-online.service 2>/dev/null || true
+    SYSTEMD_OFFLINE=1 chroot "$root" systemctl -q mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer mdcheck_start.timer mdcheck_continue.timer mdmonitor-oneshot.timer systemd-firstboot.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount 2>/dev/null
     rm -f "$cache"/nix-store-*.squashfs
     mksquashfs "$root" "$squash.part" -comp zstd -Xcompression-level 6 -noappend -quiet -no-progress >&2
     mv "$squash.part" "$squash"
@@ -217,12 +237,23 @@ fi
 
 # Medium -------------------------------------------------------------------
 work=$(mktemp -d "$cache/iso.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/iso/isolinux" "$work/iso/boot/$kernel_name" "$work/iso/boot/$initrd_name" "$work/iso/faults"
+trap 'rm -rf "$work" "$out.part"' EXIT
+mkdir -p "$work/iso/isolinux" "$work/iso/EFI/BOOT" "$work/iso/boot/$kernel_name" "$work/iso/boot/$initrd_name" "$work/iso/faults"
 cp /usr/lib/ISOLINUX/isolinux.bin "$work/iso/isolinux/"
 cp /usr/lib/syslinux/modules/bios/{ldlinux,libcom32,libutil,vesamenu}.c32 "$work/iso/isolinux/"
 cp "$here/isolinux/isolinux.cfg" "$work/iso/isolinux/isolinux.cfg"
-fill "$work/iso/isolinux/isolinux.cfg"
+cp "$here/grub/grub.cfg" "$work/iso/EFI/BOOT/grub.cfg"
+fill "$work/iso/isolinux/isolinux.cfg" "$work/iso/EFI/BOOT/grub.cfg"
+cp "$here/grub/early.cfg" "$work/early.cfg"
+fill "$work/early.cfg"
+grub-mkimage -O x86_64-efi -o "$work/bootx64.efi" -p /EFI/BOOT -c "$work/early.cfg" \
+    normal configfile search search_label iso9660 fat part_gpt part_msdos linux efifwsetup echo
+cp "$work/bootx64.efi" "$work/iso/EFI/BOOT/bootx64.efi"
+esp=$work/iso/boot/efi.img
+truncate -s 2880K "$esp"
+mformat -i "$esp" -f 2880 -N 0 ::
+mmd -i "$esp" ::/EFI ::/EFI/BOOT
+mcopy -i "$esp" "$work/bootx64.efi" ::/EFI/BOOT/BOOTX64.EFI
 ln "$kernel/boot/vmlinuz-$version" "$work/iso/boot/$kernel_name/bzImage" 2>/dev/null || cp "$kernel/boot/vmlinuz-$version" "$work/iso/boot/$kernel_name/bzImage"
 ln "$initrd" "$work/iso/boot/$initrd_name/initrd" 2>/dev/null || cp "$initrd" "$work/iso/boot/$initrd_name/initrd"
 ln "$squash" "$work/iso/nix-store.squashfs" 2>/dev/null || cp "$squash" "$work/iso/nix-store.squashfs"
@@ -231,19 +262,20 @@ pack() { # FAULT FILE: its tree and its list of removals; FAULT may be empty
     rm -rf "$work/pack" && mkdir -p "$work/pack/etc"
     if [ -n "$1" ]; then
         copy_tree "$here/faults/$1" "$work/pack"
-        rm -f "$work/pack/isolinux.sed"
+        rm -f "$work/pack/menu.sed"
         [ ! -e "$work/pack/remove" ] || mv "$work/pack/remove" "$work/pack/etc/system-config.remove"
     fi
     tar -czf "$2" --owner=0 --group=0 -C "$work/pack" .
 }
 for f in "$here"/faults/*/; do pack "$(basename "$f")" "$work/iso/faults/$(basename "$f").tar.gz"; done
 pack "$fault" "$work/iso/system-config.tar.gz"
-if [ -n "$fault" ] && [ -e "$here/faults/$fault/isolinux.sed" ]; then
-    sed -i -f "$here/faults/$fault/isolinux.sed" "$work/iso/isolinux/isolinux.cfg"
+if [ -n "$fault" ] && [ -e "$here/faults/$fault/menu.sed" ]; then
+    sed -i -f "$here/faults/$fault/menu.sed" "$work/iso/isolinux/isolinux.cfg" "$work/iso/EFI/BOOT/grub.cfg"
 fi
 mkdir -p "$(dirname "$out")"
 xorriso -as mkisofs -quiet -iso-level 3 -r -J -joliet-long -V "$label" \
     -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table \
+    -eltorito-alt-boot -e boot/efi.img -no-emul-boot \
     -o "$out.part" "$work/iso" 2>"$work/xorriso.log" || { cat "$work/xorriso.log" >&2; exit 1; }
 mv "$out.part" "$out"
 say "wrote $out ($(stat -c %s "$out" | numfmt --to=iec), $nixos_version${fault:+, with fault $fault})"
