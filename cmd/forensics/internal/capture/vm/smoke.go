@@ -47,7 +47,8 @@ const (
 )
 
 // Smoke boots [smokeSector] with o's program, machine, accelerator and CPU
-// model and says whether it ran to its end before the deadline. The error says
+// model and says whether it ran to its end before the deadline. The machine
+// needs an IDE or AHCI disk and an ISA bus, as pc and q35 have. The error says
 // that we could not try; a QEMU that refuses is a result.
 func Smoke(ctx context.Context, o Options, deadline time.Duration) (SmokeResult, error) {
 	dir, err := os.MkdirTemp("", "forensics-smoke-")
@@ -56,7 +57,7 @@ func Smoke(ctx context.Context, o Options, deadline time.Duration) (SmokeResult,
 	}
 	defer os.RemoveAll(dir)
 	disk := filepath.Join(dir, "boot.img")
-	if err := os.WriteFile(disk, bootSector(smokeSector), 0o600); err != nil {
+	if err := os.WriteFile(disk, bootDisk(smokeSector), 0o600); err != nil {
 		return SmokeResult{}, err
 	}
 	return smoke(ctx, smokeOptions(o, disk), deadline)
@@ -76,7 +77,7 @@ func smoke(ctx context.Context, o Options, deadline time.Duration) (r SmokeResul
 	defer func() { r.Duration = time.Since(r.Started) }()
 	bounded, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	console := &bounded64{}
+	console := &firstBytes{}
 	v, err := Start(bounded, o, Sinks{Raw: console})
 	var refused *StartError
 	if errors.As(err, &refused) {
@@ -115,20 +116,20 @@ func judge(hung bool, r SmokeResult) (verdict, because string) {
 	return Works, "the guest ran to its end"
 }
 
-// bounded64 keeps the first bytes of a console.
-type bounded64 struct {
+// firstBytes keeps the first bytes of a console.
+type firstBytes struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (b *bounded64) Write(p []byte) (int, error) {
+func (b *firstBytes) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.b.Write(p[:min(len(p), maxConsole-b.b.Len())])
 	return len(p), nil
 }
 
-func (b *bounded64) String() string {
+func (b *firstBytes) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
@@ -155,12 +156,4 @@ func ChooseAccel(ctx context.Context, o Options, deadline time.Duration) (Option
 		}
 	}
 	return o, results, nil
-}
-
-// bootSector pads code to a sector that a BIOS boots.
-func bootSector(code []byte) []byte {
-	sector := make([]byte, 512)
-	copy(sector[:510], code)
-	sector[510], sector[511] = 0x55, 0xaa
-	return sector
 }

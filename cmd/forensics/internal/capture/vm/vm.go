@@ -89,6 +89,7 @@ type VM struct {
 	line    *line
 	port    *port // nil without Options.Journal
 
+	step   time.Duration // stopStep, but for tests
 	exited chan struct{} // the process is reaped
 	done   chan struct{} // and its channels are drained
 	status Exit          // valid after exited
@@ -111,7 +112,7 @@ func Start(ctx context.Context, o Options, sinks Sinks) (*VM, error) {
 		return nil, err
 	}
 	defer s.remove()
-	v := &VM{argv: Command(o, s.dir), stderr: &tail{also: sinks.Stderr}, exited: make(chan struct{}), done: make(chan struct{})}
+	v := &VM{argv: Command(o, s.dir), stderr: &tail{also: sinks.Stderr}, step: stopStep, exited: make(chan struct{}), done: make(chan struct{})}
 	if err := v.run(); err != nil {
 		return nil, v.refusal(err)
 	}
@@ -321,7 +322,7 @@ func (v *VM) Stop(ctx context.Context, grace time.Duration) Exit {
 			break
 		}
 		step()
-		v.wait(ctx, stopStep)
+		v.wait(ctx, v.step)
 	}
 	<-v.done
 	return v.Exit()
@@ -347,7 +348,7 @@ func (v *VM) wait(ctx context.Context, limit time.Duration) {
 }
 
 func (v *VM) quit(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, stopStep)
+	ctx, cancel := context.WithTimeout(ctx, v.step)
 	defer cancel()
 	_, _ = v.monitor.run(ctx, "quit", nil) // the next step of Stop ends one that does not listen
 }
