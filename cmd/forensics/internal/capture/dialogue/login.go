@@ -45,7 +45,7 @@ type login struct {
 	d       *Dialogue
 	o       Options
 	a       Access
-	linux   bool // the kernel or what it started was seen
+	linux   int64 // where the kernel or what it started was seen first, or -1
 	asked   int  // logins tried
 	secret  bool // the password was sent
 	probes  []nonce
@@ -60,7 +60,7 @@ type login struct {
 // Login waits for a login or a shell, logs in where that is asked, and returns
 // when a shell has answered. It types nothing before Linux has been seen.
 func (d *Dialogue) Login(ctx context.Context, o Options) (Access, error) {
-	l := &login{d: d, o: o, next: firstProbe, patient: silentGuest, since: time.Now()}
+	l := &login{d: d, o: o, next: firstProbe, patient: silentGuest, since: time.Now(), linux: -1}
 	l.a.Start = time.Now()
 	d.levels, d.root = nil, false
 	for {
@@ -118,22 +118,31 @@ func (l *login) look(rows []row) (sight, row, error) {
 		case down:
 			return s, *r, &StateError{PoweredOff, r.text, r.pos}
 		case loader:
-			if l.linux {
+			if l.linux >= 0 && l.linux < r.pos {
 				return s, *r, l.leave(r, Rebooted)
 			}
 			see, at = plain, row{pos: -1}
 		case linux:
-			l.linux = true
+			l.saw(r)
 		case plain:
 		default:
 			if s == automatic {
 				l.automatic(r.text)
 			}
-			l.linux = l.linux || s != prompt || r.paste || cut(r.text)
+			if s != prompt || r.paste || cut(r.text) {
+				l.saw(r)
+			}
 			see, at = s, *r
 		}
 	}
 	return see, at, nil
+}
+
+// saw notes that r is Linux speaking.
+func (l *login) saw(r *row) {
+	if l.linux < 0 {
+		l.linux = r.pos
+	}
 }
 
 func cut(text string) bool {
@@ -173,7 +182,7 @@ func (l *login) act(ctx context.Context, see sight, r row, last bool, age time.D
 		l.a.Emergency = r.text
 		return l.type_(ctx, "\r")
 	case prompt:
-		if !l.linux {
+		if l.linux < 0 {
 			return nil
 		}
 		l.a.Prompt = r.text
@@ -184,7 +193,7 @@ func (l *login) act(ctx context.Context, see sight, r row, last bool, age time.D
 	if (l.a.How != "" || see == automatic) && (l.d.tape.silence() > silentShell || age > 3*silentShell) {
 		return l.probe(ctx)
 	}
-	if l.linux && l.d.tape.silence() > l.patient && time.Since(l.nudged) > l.patient {
+	if l.linux >= 0 && l.d.tape.silence() > l.patient && time.Since(l.nudged) > l.patient {
 		l.nudged, l.patient = time.Now(), 2*l.patient
 		return l.type_(ctx, "\r")
 	}
