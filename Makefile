@@ -84,10 +84,12 @@ $(TESTIMAGE): $(TESTIMAGE_SOURCES)
 	TESTIMAGE_CACHE='$(TESTIMAGE_CACHE)' corpus/testimage/build.sh '$@'
 
 # Boots the image under software emulation, healthy and with faults, and judges
-# the program by what was injected. E2E_OUTPUT=DIR keeps the bundles.
+# the program by what was injected. E2E_BOOTS chooses boots by a regular
+# expression (healthy|disk-sda), E2E_OUTPUT=DIR keeps the bundles.
+E2E_BOOTS ?= .
 e2e: build testimage
 	FORENSICS='$(CURDIR)/bin/forensics' TESTIMAGE='$(abspath $(TESTIMAGE))' TESTIMAGE_CACHE='$(TESTIMAGE_CACHE)' \
-	  $(GO) test -tags e2e -count 1 -timeout 40m -parallel 2 -v -run '^TestEndToEnd$$' ./cmd/forensics
+	  $(GO) test -tags e2e -count 1 -timeout 40m -parallel 2 -v -run '^TestEndToEnd$$/^boot$$/$(E2E_BOOTS)' ./cmd/forensics
 
 clean:
 	rm -rf bin bench.out
