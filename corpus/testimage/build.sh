@@ -12,7 +12,7 @@
 # Runs as root on Debian 12 (debootstrap, chroot, package installation).
 set -euo pipefail
 # Answers of apt and dpkg are read here; a plain `su` leaves /usr/sbin out.
-export LC_ALL=C PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
 umask 022
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -47,16 +47,19 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "build.sh: must run as root: it installs packages and makes a root file system in a chroot" >&2
     exit 1
 fi
+mkdir -p "$cache"
 missing=()
 for p in debootstrap squashfs-tools xorriso isolinux syslinux-common grub-common grub-efi-amd64-bin mtools cpio kmod zstd busybox-static qemu-system-x86 qemu-utils python3 python3-pexpect; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
 done
 if [ ${#missing[@]} -gt 0 ]; then
     say "installing ${missing[*]}"
-    apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
+    { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$cache/apt.log" 2>&1 || {
+        tail -n 20 "$cache/apt.log" >&2
+        echo "build.sh: apt-get did not install what is needed; its output is in $cache/apt.log" >&2
+        exit 1
+    }
 fi
-mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
 
