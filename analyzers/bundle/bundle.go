@@ -69,6 +69,7 @@ const (
 	Manifest Kind = "manifest"       // manifest.json of a captured bundle
 	Driver   Kind = "driver-log"     // consoles of several machines, as a test driver mixed them
 	Excerpt  Kind = "excerpt"        // repeats a part of another artifact of the run
+	Copy     Kind = "copy"           // a text of the image, kept for people beside its promises
 	Report   Kind = "report"         // prose that a person wrote: decides nothing
 	ISO      Kind = "iso"            // an ISO 9660 image
 	Promises Kind = "promises"       // what an image promises, as capture recorded it
@@ -78,6 +79,11 @@ const (
 	Empty    Kind = "empty"          // no bytes
 	Unknown  Kind = "unknown"        // text of no known kind; an answer of a command may look so, and is read as one
 )
+
+// CopiesDir is where a captured bundle keeps texts of the image. They are not
+// read: what they promise stands in the promises, and a unit file is not the
+// answer of a command.
+const CopiesDir = "iso/files"
 
 // Artifact is one file of a run.
 type Artifact struct {

@@ -211,7 +211,7 @@ func anchors(as []*Artifact) bool {
 func recognised(as []*Artifact) bool {
 	for _, a := range as {
 		switch a.Kind {
-		case Report, Binary, Empty, Unknown, Archive, Driver:
+		case Report, Binary, Empty, Unknown, Copy, Archive, Driver:
 		default:
 			return true
 		}
@@ -477,7 +477,11 @@ func (r *Run) finish() {
 			a.Kind = Excerpt
 		}
 	}
+	captured := len(r.Of(Manifest)) > 0
 	for _, a := range r.Artifacts {
+		if captured && strings.HasPrefix(a.Path, CopiesDir+"/") {
+			a.Kind = Copy
+		}
 		if a.Kind == Empty {
 			r.Problems = append(r.Problems, Problem{Path: a.Path, Text: "empty: shows nothing"})
 		}

@@ -102,7 +102,7 @@ func promised(p *analyzers.Pass, a *bundle.Artifact) (*Promise, error) {
 				continue
 			}
 			if declared(p.Analyzer, f.Fact, f.Value) {
-				p.State(f.Fact, f.Subject, f.Value, ev)
+				p.State(f.Fact, f.Subject, f.Value, within(a.Path, data, lines, ev, &f))
 			}
 		}
 	}
@@ -110,6 +110,26 @@ func promised(p *analyzers.Pass, a *bundle.Artifact) (*Promise, error) {
 		return nil, fmt.Errorf("no record of schema %s", promisesSchema)
 	}
 	return o, nil
+}
+
+// within narrows the evidence to the words of the image that the record quotes.
+func within(name string, data []byte, lines *bundle.LineIndex, line bundle.Evidence, f *recordedFact) bundle.Evidence {
+	if len(f.Evidence) == 0 || f.Evidence[0].Quote == "" {
+		return line
+	}
+	var quote bytes.Buffer
+	e := json.NewEncoder(&quote)
+	e.SetEscapeHTML(false)
+	if e.Encode(f.Evidence[0].Quote) != nil {
+		return line
+	}
+	words := bytes.TrimSpace(quote.Bytes())
+	at := bytes.Index(data[line.Start:line.End], append([]byte(`"quote":`), words...))
+	if at < 0 {
+		return line
+	}
+	start := line.Start + int64(at+len(`"quote":"`))
+	return bundle.Span(name, data, lines, start, start+int64(len(words)-2))
 }
 
 func declared(a *analyzers.Analyzer, name, value string) bool {

@@ -41,7 +41,7 @@ func TestRecord(t *testing.T) {
 	lines := bytes.Split(data, []byte("\n"))
 	for _, f := range analyzers.Analyze(&bundle.Run{Artifacts: []*bundle.Artifact{record}}, []*analyzers.Analyzer{Analyzer}, p).All() {
 		e := f.Evidence[0]
-		if line := string(lines[e.Line-1]); line != string(data[e.Start:e.End]) || !strings.Contains(line, `"fact":"`+f.Name+`"`) {
+		if line := string(lines[e.Line-1]); !strings.Contains(line, `"quote":"`+string(data[e.Start:e.End])+`"`) || !strings.Contains(line, `"fact":"`+f.Name+`"`) {
 			t.Errorf("%s: line %d is %s", f.Name, e.Line, line)
 		}
 	}

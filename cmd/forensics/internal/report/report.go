@@ -166,6 +166,8 @@ func (r *Run) summary() string {
 // unread says why no analyzer reads the artifact, "" when one does.
 func (a *Artifact) unread() string {
 	switch bundle.Kind(a.Kind) {
+	case bundle.Copy:
+		return "kept for people: its promises are read"
 	case bundle.Report:
 		return "written by a person: decides nothing"
 	case bundle.Excerpt:

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -95,18 +96,45 @@ func (p *Progress) Step(what string, done, all int) {
 	if !p.on || time.Since(p.since) < patience {
 		return
 	}
-	s := fmt.Sprintf("%s %d of %d", what, done, all)
-	s = s[:min(len(s), p.width-1)]
-	fmt.Fprintf(p.w, "\r%s%s", s, strings.Repeat(" ", max(0, p.shown-len(s))))
-	p.shown = len(s)
+	p.put(fmt.Sprintf("%s %d of %d", what, done, all))
 }
 
-// Done takes the line away.
-func (p *Progress) Done() {
+// Line shows a text that is safe to show, cut to the terminal's width.
+func (p *Progress) Line(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.on {
+		p.put(text)
+	}
+}
+
+func (p *Progress) put(s string) {
+	if r := []rune(s); len(r) >= p.width {
+		s = string(r[:max(p.width-1, 0)])
+	}
+	n := utf8.RuneCountInString(s)
+	fmt.Fprintf(p.w, "\r%s%s", s, strings.Repeat(" ", max(0, p.shown-n)))
+	p.shown = n
+}
+
+// Clear takes the line away until the next one.
+func (p *Progress) Clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+}
+
+func (p *Progress) clear() {
 	if p.shown > 0 {
 		fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", p.shown))
 	}
-	p.on, p.shown = false, 0
+	p.shown = 0
+}
+
+// Done takes the line away for good.
+func (p *Progress) Done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	p.on = false
 }

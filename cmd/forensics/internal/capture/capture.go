@@ -1,0 +1,212 @@
+// Package capture boots an image once and keeps everything that says why the
+// boot went as it did.
+//
+// # Nouns
+//
+// A Config says what is captured and how. A capture has parts: the host (its
+// probes), the image (its tree and promises), the machine (one boot, the
+// dialogue with the guest, the guest's probes, its journal). What they find goes
+// to a bundle, a directory that the record package writes as it happens. The
+// parts' mechanisms stand in packages of their own: vm, dialogue, probe, record.
+//
+// # Invariants
+//
+//   - A part that fails does not take the others with it: what is wrong stands
+//     in the manifest, and in the error of Run where nothing else tells.
+//   - The guest is asked only what reads; but for the automatic login, sudo and
+//     a directory in a tmpfs it is as it would be without us.
+//   - QEMU never outlives Run. However Run ends, the bundle is finished, and its
+//     manifest says whether it is complete, and why not.
+//   - Nothing leaves the machine, and nothing but the bundle is written: the
+//     blank disk stands in the directory for temporary files and is removed.
+//
+// Left out: judging. The bundle is analysed like any other run.
+package capture
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"forensics/analyzers"
+	"forensics/cmd/forensics/internal/capture/probe"
+	"forensics/cmd/forensics/internal/capture/record"
+	"forensics/cmd/forensics/internal/capture/vm"
+	"forensics/rules"
+)
+
+// Config says what is captured.
+type Config struct {
+	ISO    string // the image; "" with Flake, or without image and machine
+	Flake  string // built with nix build, its result is the image
+	Output string // directory of the bundle; must not exist or be empty
+	Params analyzers.Params
+	VM     vm.Options
+	Disk   vm.Disk // the blank one; its path is the capture's business
+	// Login bounds the wait for a shell, from the guest's first instruction on;
+	// Limit bounds all that is asked after that.
+	Login, Limit         time.Duration
+	User, Password       string
+	Host, Image, Machine bool           // the parts to capture
+	Lists                []rules.Source // probes, beside the built-in ones
+	Need                 []string       // conditions: only the probes that inform them; nil: all
+	Version              string
+	Progress             Progress
+}
+
+// Progress is told how far the capture is.
+type Progress interface {
+	Stage(name string)
+	Say(text string) // what the user must know at once
+	Console(last string)
+}
+
+// capture is one Run.
+type capture struct {
+	Config
+	bundle   *record.Bundle
+	progress Progress
+	specs    []probe.Spec
+	whys     []string // the bundle is not complete
+}
+
+// Specs returns the probes that a capture runs, filled with parameters; disk is
+// the blank disk's file, "" where there is none yet.
+func (cfg *Config) Specs(disk string) ([]probe.Spec, error) {
+	specs, err := probe.Load(cfg.values(disk), append([]rules.Source{probe.Builtin()}, cfg.Lists...)...)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Need != nil {
+		specs = probe.Select(specs, cfg.Need)
+	}
+	filled, _ := probe.Fill(specs, cfg.values(disk))
+	return filled, nil
+}
+
+// values are the parameters of probes: the host's, the profile's, the
+// capture's own.
+func (cfg *Config) values(disk string) analyzers.Params {
+	values := analyzers.Params(probe.HostParams("."))
+	maps.Copy(values, cfg.Params)
+	values["commands"] = probe.Commands(cfg.Params["parts"])
+	for name, value := range map[string]string{"qemu": cfg.VM.QEMU, "flake": cfg.Flake, "image": disk} {
+		if value != "" {
+			values[name] = []string{value}
+		}
+	}
+	return values
+}
+
+// Run captures. The error says what kept it from capturing at all, or what the
+// user must mend; the bundle, where there is one, has it too.
+func Run(ctx context.Context, cfg Config) error {
+	if _, err := cfg.Specs(""); err != nil {
+		return err
+	}
+	b, err := record.Create(cfg.Output, "forensics", cfg.Version, time.Now().UTC())
+	if err != nil {
+		return err
+	}
+	c := &capture{Config: cfg, bundle: b, progress: cfg.Progress}
+	err = c.parts(ctx)
+	if ctx.Err() != nil {
+		c.why("interrupted")
+	}
+	return errors.Join(err, b.Finish(len(c.whys) == 0, strings.Join(c.whys, "; ")))
+}
+
+// parts captures one part after the other. The guest is slowed down by nothing
+// of ours: the host's probes come first.
+func (c *capture) parts(ctx context.Context) error {
+	if err := c.blank(ctx); err != nil {
+		c.why(err.Error())
+		return err
+	}
+	defer c.unblank()
+	c.specs, _ = c.Specs(c.Disk.Path) // they were loaded before
+	var failed []error
+	if c.Host {
+		c.host(ctx)
+	}
+	if c.Flake != "" && ctx.Err() == nil {
+		if err := c.build(ctx); err != nil {
+			c.why(err.Error())
+			return err
+		}
+	}
+	if c.Image && c.ISO != "" && ctx.Err() == nil {
+		if err := c.image(c.ISO); err != nil {
+			c.why(err.Error())
+			failed = append(failed, err)
+		}
+	}
+	if c.Machine && ctx.Err() == nil {
+		if err := c.boot(ctx); err != nil {
+			c.why(err.Error())
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// blank makes the blank disk, beside the bundle's own files but not among them.
+func (c *capture) blank(ctx context.Context) error {
+	if !c.Machine || c.Disk.Size <= 0 || c.Disk.Bus == "none" {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "forensics-disk-")
+	if err != nil {
+		return err
+	}
+	c.Disk.Path = filepath.Join(dir, "disk.img")
+	if err := c.Disk.Create(ctx, ""); err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	return nil
+}
+
+func (c *capture) unblank() {
+	if c.Disk.Path != "" {
+		_ = os.RemoveAll(filepath.Dir(c.Disk.Path))
+	}
+}
+
+// why notes that the bundle is not complete.
+func (c *capture) why(text string) { c.whys = append(c.whys, oneLine(text)) }
+
+// problem notes what a reader of the bundle must know.
+func (c *capture) problem(at, text string) { c.bundle.Note(at + ": " + oneLine(text)) }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// json writes one value as a file, indented for people.
+func (c *capture) json(name string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return c.bundle.WriteFile(name, append(data, '\n'))
+}
+
+// host runs the host's probes.
+func (c *capture) host(ctx context.Context) {
+	specs := probe.At(c.specs, probe.Host)
+	c.progress.Stage(fmt.Sprintf("host: %d probes", len(specs)))
+	probe.RunAll(ctx, specs, "", nil, func(r probe.Record) { c.keep(r) })
+}
+
+// keep writes a probe's record. Several of one name, as polls give them, stand
+// in one file, a line each.
+func (c *capture) keep(r probe.Record) {
+	name := fmt.Sprintf("%s/%s.json", r.Where, r.Name)
+	if err := c.bundle.Append(name, r); err != nil {
+		c.problem(name, err.Error())
+	}
+}
