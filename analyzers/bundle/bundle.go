@@ -69,7 +69,7 @@ const (
 	Manifest Kind = "manifest"       // manifest.json of a captured bundle
 	Driver   Kind = "driver-log"     // consoles of several machines, as a test driver mixed them
 	Excerpt  Kind = "excerpt"        // repeats a part of another artifact of the run
-	Copy     Kind = "copy"           // a text of the image, kept for people beside its promises
+	Copy     Kind = "copy"           // kept for people in a captured bundle: repeats what is read elsewhere
 	Report   Kind = "report"         // prose that a person wrote: decides nothing
 	ISO      Kind = "iso"            // an ISO 9660 image
 	Promises Kind = "promises"       // what an image promises, as capture recorded it

@@ -195,9 +195,15 @@ func (m *machine) ask(ctx context.Context) error {
 
 // access is guest/access.json: how we came to the shell.
 type access struct {
-	Login any    `json:"login"`
-	Root  any    `json:"root,omitempty"`
-	Error string `json:"error,omitempty"`
+	Schema    string    `json:"schema"`
+	Login     string    `json:"login"`
+	User      string    `json:"user"`
+	Prompt    string    `json:"prompt"`
+	Emergency string    `json:"emergency,omitempty"` // the boot's own word that it failed
+	Start     time.Time `json:"start"`
+	Duration  float64   `json:"duration"` // seconds from the first instruction to the shell
+	Root      string    `json:"root"`     // how the session became root's
+	Error     string    `json:"error,omitempty"`
 }
 
 func (m *machine) login(ctx context.Context) error {
@@ -207,11 +213,12 @@ func (m *machine) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a := access{Login: in}
+	a := access{Schema: "forensics.access/1", Login: in.How, User: in.User, Prompt: in.Prompt, Emergency: in.Emergency, Start: in.Start.UTC(), Duration: in.Duration.Seconds()}
+	if err := m.talk.Quiet(ctx); err != nil {
+		return err
+	}
 	m.progress.Stage("root")
-	root, err := m.talk.Root(ctx)
-	a.Root = root
-	if err != nil {
+	if a.Root, err = m.talk.Root(ctx); err != nil {
 		a.Error = err.Error()
 		m.why("not root in the guest: " + err.Error())
 	}

@@ -167,7 +167,7 @@ func (r *Run) summary() string {
 func (a *Artifact) unread() string {
 	switch bundle.Kind(a.Kind) {
 	case bundle.Copy:
-		return "kept for people: its promises are read"
+		return "kept for people: repeats what is read elsewhere"
 	case bundle.Report:
 		return "written by a person: decides nothing"
 	case bundle.Excerpt:
