@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,11 +27,11 @@ import (
 
 // boot is one capture of the test image, and what a report of it must say.
 type boot struct {
-	name    string
-	image   string        // fault that is built into the image
-	chosen  string        // fault that QEMU tells the guest to take
-	args    []string      // more arguments of capture
-	timeout time.Duration // capture's own
+	name   string
+	image  string        // fault that is built into the image
+	chosen string        // fault that QEMU tells the guest to take
+	args   []string      // more arguments of capture
+	login  time.Duration // how long to wait for a shell; 0 is loginTimeout
 
 	cause    string   // condition; "" where the guest has no fault
 	contains string   // what the mechanism says
@@ -44,8 +45,15 @@ type boot struct {
 // guest that lacks what it has.
 var boots = []boot{
 	{
-		name:    "healthy",
-		timeout: 8 * time.Minute,
+		name: "healthy",
+		pass: []string{
+			"host.qemu", "virt.*", "iso.*", "vm.*", "harness.prompt",
+		},
+		decided: []string{"host.*"},
+	},
+	{
+		name: "healthy-uefi",
+		args: []string{"--uefi"},
 		pass: []string{
 			"host.qemu", "virt.*", "iso.*", "vm.*", "harness.prompt",
 		},
@@ -53,59 +61,65 @@ var boots = []boot{
 	},
 	{
 		name: "unit-deadlock", image: "unit-deadlock",
-		timeout: 8 * time.Minute,
-		cause:   "iso.unit", contains: "sshd.service",
+		cause: "iso.unit", contains: "sshd.service",
 		pass: []string{"iso.serial-console", "vm.serial", "vm.root-shell", "vm.lan-dhcp", "harness.prompt"},
 		fail: []string{"iso.unit", "vm.storage-status", "vm.unit-inactive"},
 	},
 	{
 		name: "no-serial-console", image: "no-serial-console",
-		timeout: 3 * time.Minute,
-		cause:   "iso.serial-console",
-		pass:    []string{"host.qemu", "iso.boot-profile"},
-		fail:    []string{"iso.serial-console", "vm.serial"},
+		login: 2 * time.Minute, // there will be none
+		cause: "iso.serial-console",
+		pass:  []string{"host.qemu", "iso.boot-profile"},
+		fail:  []string{"iso.serial-console", "vm.serial"},
 	},
 	{
 		name: "disko-missing", image: "disko-missing",
-		timeout: 8 * time.Minute,
-		cause:   "iso.boot-profile", contains: "disko",
+		cause: "iso.boot-profile", contains: "disko",
 		pass: []string{"vm.serial", "vm.root-shell", "vm.disk-blank", "vm.lan-dhcp", "harness.prompt"},
 		fail: []string{"iso.boot-profile", "vm.lvm", "vm.storage-status", "vm.unit-inactive"},
 	},
 	{
 		name: "remain-after-exit", image: "remain-after-exit",
-		timeout: 8 * time.Minute,
-		cause:   "iso.unit", contains: "RemainAfterExit=yes",
+		cause: "iso.unit", contains: "RemainAfterExit=yes",
 		pass: []string{"vm.serial", "vm.root-shell", "vm.lvm", "vm.storage-status", "harness.prompt"},
 		fail: []string{"iso.unit", "vm.unit-inactive"},
 	},
 	{
 		name: "sudo-missing", image: "sudo-missing",
-		timeout: 8 * time.Minute,
-		cause:   "iso.boot-profile", contains: "sudo",
+		cause: "iso.boot-profile", contains: "sudo",
 		pass: []string{"vm.serial", "vm.lan-dhcp", "harness.prompt"},
 		fail: []string{"iso.boot-profile", "vm.root-shell"},
 	},
 	{
 		name: "disko-error", chosen: "disko-error",
-		args:    []string{"--disk-size", "4G"}, // the fault's plan wants 8 GiB
-		timeout: 8 * time.Minute,
-		cause:   "vm.lvm", contains: "insufficient free space",
+		args:  []string{"--disk-size", "4G"}, // the fault's plan wants 8 GiB
+		cause: "vm.lvm", contains: "insufficient free space",
 		pass: []string{"iso.*", "vm.serial", "vm.root-shell", "vm.disk-blank", "vm.storage-detect", "harness.prompt"},
 		fail: []string{"vm.lvm", "vm.storage-status", "vm.unit-inactive"},
 	},
 	{
-		name:    "disk-sda",
-		args:    []string{"--disk-bus", "scsi"},
-		timeout: 8 * time.Minute,
-		cause:   "vm.disk-naming", contains: "sda",
+		name:  "no-nic",
+		args:  []string{"--network", "none"},
+		cause: "vm.lan-dhcp", contains: "lan",
+		pass: []string{"iso.*", "vm.serial", "vm.root-shell", "harness.prompt"},
+		fail: []string{"vm.lan-dhcp"},
+	},
+	{
+		name:  "disk-sda",
+		args:  []string{"--disk-bus", "scsi"},
+		cause: "vm.disk-naming", contains: "sda",
 		pass: []string{"iso.serial-console", "iso.boot-profile", "vm.serial", "vm.root-shell", "harness.prompt"},
 		fail: []string{"vm.disk-naming", "vm.lvm", "vm.storage-status"},
 	},
 }
 
-// grace is how long capture may take to finish its bundle after its timeout.
-const grace = 2 * time.Minute
+// How long capture waits for a shell, and asks after that. A boot takes a minute
+// on an idle machine; what waits for ever in a guest is waited for so long.
+const (
+	loginTimeout = 6 * time.Minute
+	askTimeout   = 6 * time.Minute
+	grace        = 3 * time.Minute // for the host's probes before, the bundle's end after
+)
 
 // marker is an environment variable that everything below one capture inherits.
 const marker = "FORENSICS_E2E"
@@ -271,9 +285,11 @@ func gentle(ctx context.Context, name string, args ...string) *exec.Cmd {
 // returns the last of what it said.
 func (e *endToEnd) capture(t *testing.T, b boot, image, bundle string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(e.ctx, b.timeout+grace)
+	login := cmp.Or(b.login, loginTimeout)
+	limit := login + askTimeout + grace
+	ctx, cancel := context.WithTimeout(e.ctx, limit)
 	defer cancel()
-	args := []string{"capture", "--iso", image, "--accel", "tcg", "--output", bundle, "--timeout", b.timeout.String()}
+	args := []string{"capture", "--iso", image, "--accel", "tcg", "--output", bundle, "--login-timeout", login.String(), "--timeout", askTimeout.String()}
 	args = append(args, b.args...)
 	if b.chosen != "" {
 		args = append(args, "--", "-fw_cfg", "name=opt/testimage/fault,string="+b.chosen)
@@ -287,7 +303,7 @@ func (e *endToEnd) capture(t *testing.T, b boot, image, bundle string) string {
 	cmd.Env = append(os.Environ(), marker+"="+bundle, "TMPDIR="+scratch)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil && e.ctx.Err() == nil {
-		t.Errorf("capture did not end by itself within %v", b.timeout+grace)
+		t.Errorf("capture did not end by itself within %v", limit)
 	}
 	// 1 says that a condition failed, which is so; 2 is trouble.
 	if code := cmd.ProcessState.ExitCode(); err != nil && code != 1 && e.ctx.Err() == nil {

@@ -49,7 +49,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 mkdir -p "$cache"
 missing=()
-for p in debootstrap squashfs-tools xorriso isolinux syslinux-common grub-common grub-efi-amd64-bin mtools cpio kmod zstd busybox-static qemu-system-x86 qemu-utils python3 python3-pexpect; do
+for p in debootstrap squashfs-tools xorriso isolinux syslinux-common grub-common grub-efi-amd64-bin mtools cpio kmod zstd busybox-static qemu-system-x86 qemu-utils ovmf python3 python3-pexpect; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
 done
 if [ ${#missing[@]} -gt 0 ]; then
