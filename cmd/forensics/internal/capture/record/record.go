@@ -339,24 +339,36 @@ func (b *Bundle) Finish(complete bool, why string) error {
 	}
 	b.finished = true
 	defer b.disk.close()
-	lost := b.closeAll()
+	hurt := b.closeAll()
 	m := &b.manifest
-	m.Files = b.files()
+	var changed []string
+	m.Files, changed = b.files()
 	end := b.now()
-	m.End, m.Complete, m.Why = &end, complete, why
-	if len(lost) > 0 {
-		m.Complete = false
-		m.Why = strings.TrimPrefix(why+"; lost bytes of "+strings.Join(lost, ", "), "; ")
-	}
-	if !m.Complete && m.Why == "" {
-		m.Why = "capture did not say why"
-	}
-	if m.Complete {
-		m.Why = ""
-	}
+	m.End = &end
+	m.Complete, m.Why = verdict(complete, why, append(hurt, changed...))
 	m.Problems = b.problems.all()
 	b.result = b.end()
 	return b.result
+}
+
+// verdict says whether a bundle is complete, and why not: hurt are the files
+// that are not as they were written.
+func verdict(complete bool, why string, hurt []string) (bool, string) {
+	if complete && len(hurt) == 0 {
+		return true, ""
+	}
+	var reasons []string
+	if why = bundle.Printable(why); !complete && why != "" {
+		reasons = append(reasons, why)
+	}
+	if len(hurt) > 0 {
+		slices.Sort(hurt)
+		reasons = append(reasons, "not all that was written is there: "+strings.Join(slices.Compact(hurt), ", "))
+	}
+	if len(reasons) == 0 {
+		reasons = []string{"capture did not say why"}
+	}
+	return false, strings.Join(reasons, "; ")
 }
 
 // end writes the manifest into the space kept for it. Where even that does not
@@ -392,31 +404,30 @@ func (m *Manifest) bytes() []byte {
 	return append(data, '\n')
 }
 
-// closeAll closes streams and lists, and returns the names of those that lost
-// bytes.
+// closeAll closes streams and lists, and returns the names of files that
+// are not all that was sent.
 func (b *Bundle) closeAll() []string {
-	var lost []string
+	var hurt []string
 	for _, set := range []map[string]*stream{b.streams, b.lists} {
 		for name, s := range set {
 			s.Close()
 			if s.hurt() {
-				lost = append(lost, name)
+				hurt = append(hurt, name)
 			}
 		}
 	}
 	// A whole file that was not written is missing, not cut.
 	for name := range b.told {
 		if b.streams[name] == nil && b.lists[name] == nil && b.whole[name].Path == "" {
-			lost = append(lost, name)
+			hurt = append(hurt, name)
 		}
 	}
-	slices.Sort(lost)
-	return slices.Compact(lost)
+	return hurt
 }
 
-// files lists what is in the directory now, and notes what is not as it was
+// files lists what is in the directory now, and names what is not as it was
 // written.
-func (b *Bundle) files() []File {
+func (b *Bundle) files() (list []File, changed []string) {
 	known := map[string]File{}
 	for _, set := range []map[string]*stream{b.streams, b.lists} {
 		for name, s := range set {
@@ -429,20 +440,22 @@ func (b *Bundle) files() []File {
 	for name, f := range known {
 		if size, err := b.disk.size(name); err != nil {
 			b.problems.add(fmt.Sprintf("%s: written, and gone now: %v", name, plain(err)))
+			changed = append(changed, name)
 			delete(known, name)
 		} else if size != f.Size {
 			b.problems.add(fmt.Sprintf("%s: %d bytes were written, it has %d now", name, f.Size, size))
+			changed = append(changed, name)
 			delete(known, name) // listed as it is now
 		}
 	}
 	b.foreign(known)
-	list := []File{}
+	list = []File{}
 	for _, f := range known {
 		f.Kind = b.disk.kind(f.Path)
 		list = append(list, f)
 	}
 	slices.SortFunc(list, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-	return list
+	return list, changed
 }
 
 // foreign adds the files that others wrote into the directory.
