@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -106,8 +105,8 @@ func (o *captureFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		complain(c.ErrOrStderr(), err.Error())
 	}
-	if _, stat := os.Stat(filepath.Join(cfg.Output, "manifest.json")); stat != nil {
-		return exit(statusTrouble) // there is no bundle
+	if errors.Is(err, capture.ErrNoBundle) {
+		return exit(statusTrouble)
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "forensics: the bundle is %s\n", report.Clean(cfg.Output))
 	verdict := o.judge(context.WithoutCancel(ctx), c, cat, cfg.Output)

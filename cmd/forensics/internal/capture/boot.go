@@ -43,7 +43,8 @@ type machine struct {
 	vm      *vm.VM
 	talk    *dialogue.Dialogue
 	process process
-	mu      sync.Mutex // of the last line shown
+	up      bool       // a shell answered
+	mu      sync.Mutex // of talk
 }
 
 // boot runs the machine once and asks the guest.
@@ -131,7 +132,11 @@ func (m *machine) write() error {
 // stop ends QEMU, with time to shut down unless we were interrupted.
 func (m *machine) stop(ctx context.Context) {
 	m.progress.Stage("shutdown")
-	m.ended(m.vm.Stop(ctx, stopGrace))
+	grace := stopGrace
+	if !m.up {
+		grace = 0 // nobody is there to heed the power button
+	}
+	m.ended(m.vm.Stop(ctx, grace))
 	if err := m.vm.Failures(); err != nil {
 		m.problem("serial.log", err.Error())
 	}
@@ -140,20 +145,36 @@ func (m *machine) stop(ctx context.Context) {
 	}
 }
 
-// watch shows the last line of the console, and takes a picture of the screen
-// when the guest was silent for long.
+// silenceHint is when a guest that prints nothing is worth a word: menus count
+// down for seconds, kernels unpack for tens of seconds under emulation.
+const silenceHint = 90 * time.Second
+
+// watch shows the last line of the console. Once the guest was silent for long
+// before there was a shell, it says so and takes a picture of the screen: what a
+// silent guest says stands on VGA alone.
 func (m *machine) watch(ctx context.Context) {
-	for tick := time.NewTicker(time.Second); ; {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	since, at, told := time.Now(), int64(-1), false
+	for {
 		select {
 		case <-ctx.Done():
-			tick.Stop()
 			return
 		case <-tick.C:
-			m.mu.Lock()
-			if m.talk != nil {
-				m.progress.Console(m.talk.Last())
-			}
-			m.mu.Unlock()
+		}
+		m.mu.Lock()
+		talk, up := m.talk, m.up
+		m.mu.Unlock()
+		if talk == nil {
+			continue
+		}
+		m.progress.Console(talk.Last())
+		if n := talk.Offset(); n != at {
+			since, at = time.Now(), n
+		} else if !up && !told && time.Since(since) > silenceHint {
+			told = true
+			m.progress.Say(fmt.Sprintf("the serial port has been silent for %d s; does the image's default entry have console=ttyS0?", int(silenceHint.Seconds())))
+			m.picture(ctx)
 		}
 	}
 }
@@ -183,6 +204,9 @@ func (m *machine) ask(ctx context.Context) error {
 		m.why("no shell: " + err.Error())
 		return nil
 	}
+	m.mu.Lock()
+	m.up = true
+	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, m.Limit)
 	defer cancel()
 	m.probes(ctx)

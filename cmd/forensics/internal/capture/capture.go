@@ -104,15 +104,18 @@ func (cfg *Config) values(disk string) analyzers.Params {
 	return values
 }
 
-// Run captures. The error says what kept it from capturing at all, or what the
-// user must mend; the bundle, where there is one, has it too.
+// ErrNoBundle is wrapped by what keeps Run from making a bundle at all.
+var ErrNoBundle = errors.New("nothing was captured")
+
+// Run captures. The error says what the user must mend; but for ErrNoBundle
+// there is a bundle, and it has it too.
 func Run(ctx context.Context, cfg Config) error {
 	if _, err := cfg.Specs(""); err != nil {
-		return err
+		return errors.Join(err, ErrNoBundle)
 	}
 	b, err := record.Create(cfg.Output, "forensics", cfg.Version, time.Now().UTC())
 	if err != nil {
-		return err
+		return errors.Join(err, ErrNoBundle)
 	}
 	c := &capture{Config: cfg, bundle: b, progress: cfg.Progress}
 	err = c.parts(ctx)
@@ -146,6 +149,11 @@ func (c *capture) parts(ctx context.Context) error {
 			c.why(err.Error())
 			failed = append(failed, err)
 		}
+	}
+	// A file that is no image boots nothing; one that is absent is QEMU's to
+	// say, and its words are evidence.
+	if errors.Is(errors.Join(failed...), errNoImage) {
+		return errors.Join(failed...)
 	}
 	if c.Machine && ctx.Err() == nil {
 		if err := c.boot(ctx); err != nil {

@@ -35,6 +35,8 @@ const (
 	maxCopy = 256 << 10 // bytes of a file that is copied
 )
 
+var errNoImage = errors.New("no ISO 9660 image: it boots nothing; is the download or build complete?")
+
 // image keeps what the image is: its digest, its tree, what it promises, and
 // the small texts that matter.
 func (c *capture) image(file string) error {
@@ -59,12 +61,12 @@ func (c *capture) image(file string) error {
 	run, problems := bundle.FindFile(root.FS(), "", filepath.Base(abs))
 	c.note("image", problems)
 	if run == nil || run.Artifacts[0].Kind != bundle.ISO {
-		return fmt.Errorf("%s: no ISO 9660 image", file)
+		return fmt.Errorf("%s: %w", file, errNoImage)
 	}
 	c.progress.Stage("image")
 	m, err := iso.Open(f, info.Size())
 	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("%s: %w: %v", file, errNoImage, err)
 	}
 	promises, problems, err := iso.Record(run.Artifacts[0], c.Params)
 	if err != nil {
