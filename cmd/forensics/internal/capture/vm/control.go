@@ -114,7 +114,7 @@ func ppmToPNG(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("screenshot: neither PNG nor PPM, offset 0: %w", err)
 	}
 	at := len(b) - r.Buffered()
-	if width <= 0 || height <= 0 || depth != 255 || width > maxScreen || height > maxScreen || 3*width*height != len(b)-at {
+	if width <= 0 || height <= 0 || depth != 255 || width > maxScreen/3/height || 3*width*height != len(b)-at {
 		return nil, fmt.Errorf("screenshot: PPM of %d by %d, depth %d, has %d bytes of pixels from offset %d", width, height, depth, len(b)-at, at)
 	}
 	img := image.NewNRGBA(image.Rect(0, 0, width, height))

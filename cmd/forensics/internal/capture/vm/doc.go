@@ -32,7 +32,7 @@
 //
 // No socket outlives the start: the private directory that holds them is
 // removed as soon as QEMU has connected, so that even a killed caller leaves
-// nothing behind.
+// nothing behind, but in that first part of a second.
 //
 // A QEMU that refuses is evidence, not just an error: [StartError] carries its
 // standard error verbatim, its argv and its exit status.

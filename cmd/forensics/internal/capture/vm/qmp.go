@@ -21,6 +21,8 @@ const (
 	// maxEvents bounds the recorded events: a guest that writes its clock sends
 	// one RTC_CHANGE each time.
 	maxEvents = 10_000
+	// maxEventData bounds what these carry, together.
+	maxEventData = 16 << 20
 	// maxGarbage bounds the messages kept of a monitor that does not speak QMP.
 	maxGarbage = 20
 	// commandLimit ends a command whose context has no nearer deadline. QEMU
@@ -35,6 +37,8 @@ type Event struct {
 	Time time.Time       `json:"time"`
 	Data json.RawMessage `json:"data,omitempty"`
 }
+
+const eventsDropped = "FORENSICS_EVENTS_DROPPED"
 
 // QMPError is QEMU's answer to a command that it refuses.
 type QMPError struct {
@@ -77,8 +81,9 @@ type monitor struct {
 	last    uint64
 	pending map[uint64]chan message
 	events  []Event
+	data    int // bytes of the events' data
 	garbage []string
-	dropped int
+	dropped bool
 }
 
 // newMonitor reads conn until its end. onEvent, if not nil, is called for every
@@ -237,15 +242,13 @@ func (m *monitor) answer(msg message) {
 
 func (m *monitor) event(e Event) {
 	m.mu.Lock()
-	kept := len(m.events) < maxEvents
-	switch {
-	case kept:
-		m.events = append(m.events, e)
-	case m.dropped == 0:
-		m.events = append(m.events, Event{Name: "FORENSICS_EVENTS_DROPPED", Time: e.Time})
+	if m.data += len(e.Data); len(m.events) >= maxEvents || m.data > maxEventData {
+		e = Event{Name: eventsDropped, Time: e.Time}
 	}
-	if !kept {
-		m.dropped++
+	kept := !m.dropped
+	if kept {
+		m.events = append(m.events, e)
+		m.dropped = e.Name == eventsDropped
 	}
 	m.mu.Unlock()
 	if kept && m.onEvent != nil {

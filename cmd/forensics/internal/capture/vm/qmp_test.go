@@ -112,7 +112,7 @@ func TestEventsBounded(t *testing.T) {
 	server.Close()
 	<-m.done
 	got := m.recorded()
-	if len(got) != maxEvents+1 || got[maxEvents].Name != "FORENSICS_EVENTS_DROPPED" || told != maxEvents {
+	if len(got) != maxEvents+1 || got[maxEvents].Name != "FORENSICS_EVENTS_DROPPED" || told != maxEvents+1 {
 		t.Errorf("%d events, %d told, last %v", len(got), told, got[len(got)-1])
 	}
 	if e := got[3]; e.Name != "RTC_CHANGE" || !e.Time.Equal(time.Unix(3, 250000000)) || string(e.Data) != `{"offset": 3}` {

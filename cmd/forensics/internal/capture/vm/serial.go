@@ -234,10 +234,17 @@ func (l *line) pump() {
 	defer close(l.done)
 	defer l.ring.end()
 	buf := make([]byte, 64<<10)
-	for {
+	for again := true; ; {
 		n, err := l.conn.Read(buf)
 		if n > 0 {
 			l.record(buf[:n])
+			again = true
+		}
+		if again && errors.Is(err, os.ErrDeadlineExceeded) {
+			// QEMU has ended, see VM.drain, but a slow disk may have kept us from
+			// what it left in the socket.
+			again = l.conn.SetReadDeadline(time.Now().Add(drainLimit)) != nil
+			continue
 		}
 		if err != nil {
 			l.timed(func(c *cast, at time.Duration) error { return c.flush(at) })

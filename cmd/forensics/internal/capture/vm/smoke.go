@@ -30,7 +30,7 @@ type SmokeResult struct {
 	Argv     []string      `json:"argv"`
 	Exit     Exit          `json:"exit"`
 	Stderr   string        `json:"stderr"`
-	Status   string        `json:"status,omitempty"` // QMP's run state at the deadline
+	Status   string        `json:"status,omitempty"` // QMP's run state, where QEMU did not end by itself
 	Console  string        `json:"console"`          // what the guest printed, its first bytes
 	Events   []Event       `json:"events,omitempty"`
 	Started  time.Time     `json:"started"`
@@ -78,24 +78,30 @@ func smoke(ctx context.Context, o Options, deadline time.Duration) (r SmokeResul
 	bounded, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	console := &firstBytes{}
-	v, err := Start(bounded, o, Sinks{Raw: console})
+	stopped, stop := context.WithCancel(bounded)
+	defer stop()
+	v, err := Start(bounded, o, Sinks{Raw: console, Event: func(e Event) {
+		if e.Name == "STOP" { // an internal error of KVM, which QEMU survives
+			stop()
+		}
+	}})
 	var refused *StartError
 	if errors.As(err, &refused) {
 		r.Argv, r.Exit, r.Stderr = refused.Argv, refused.Exit, string(refused.Exit.Stderr)
 		r.Verdict, r.Because = Fails, refused.Err.Error()
 		if bounded.Err() != nil {
-			r.Verdict = Hangs
+			r.Verdict, r.Because = Hangs, "QEMU was not up at the deadline: "+r.Because
 		}
 		return r, ctx.Err()
 	}
 	if err != nil {
 		return r, err
 	}
-	v.wait(bounded, deadline)
-	if !v.ended() {
+	v.wait(stopped, deadline)
+	hung := !v.ended()
+	if hung {
 		r.Status, _ = v.Status(context.WithoutCancel(ctx))
 	}
-	hung := !v.ended()
 	r.Exit = v.Stop(ctx, 0)
 	r.Argv, r.Stderr, r.Console, r.Events = v.Argv(), string(r.Exit.Stderr), console.String(), v.Events()
 	r.Verdict, r.Because = judge(hung, r)

@@ -30,6 +30,9 @@ const (
 	stopStep = 5 * time.Second
 	// drainLimit ends the wait for a pipe or socket that a child of QEMU inherited.
 	drainLimit = 2 * time.Second
+	// endLimit ends the wait for a process that the kernel cannot kill and for
+	// sinks that do not return.
+	endLimit = time.Minute
 	// maxSocketPath is the shortest sun_path limit of the systems that we know
 	// (macOS), with its NUL.
 	maxSocketPath = 104
@@ -49,14 +52,17 @@ type Sinks struct {
 
 // Exit is how QEMU ended.
 type Exit struct {
-	Code   int    `json:"code"`             // -1 when a signal ended it, or it never ran
+	Code   int    `json:"code"`             // -1: a signal ended it, it never ran or runs still
 	Signal string `json:"signal,omitempty"` // such as "killed"
 	Stderr []byte `json:"-"`                // its output, bounded: head and tail
 }
 
 func (e Exit) String() string {
-	if e.Signal != "" {
+	switch {
+	case e.Signal != "":
 		return "ended by signal: " + e.Signal
+	case e.Code < 0:
+		return "no exit status"
 	}
 	return "exit status " + strconv.Itoa(e.Code)
 }
@@ -264,7 +270,7 @@ func (v *VM) Done() <-chan struct{} { return v.done }
 
 // Exit returns how QEMU ended; before its end only its output so far.
 func (v *VM) Exit() Exit {
-	var e Exit
+	e := Exit{Code: -1}
 	select {
 	case <-v.exited:
 		e = v.status
@@ -307,7 +313,9 @@ func (v *VM) Receive(ctx context.Context, t Transfer, w io.Writer) (Received, er
 // Stop ends the machine: by its power button with grace to shut down (0: at
 // once), then QMP quit, SIGTERM and SIGKILL, some seconds apart. It returns when
 // [VM.Done] is closed. A ctx that is done shortens grace to nothing, but still
-// lets QEMU quit by itself. Stopping again is harmless.
+// lets QEMU quit by itself. Stopping again is harmless. A process that even
+// SIGKILL does not end, since it waits for the host's disk, is left to the kernel
+// after [VM.Done] was waited for in vain: its exit has the code -1 and no signal.
 func (v *VM) Stop(ctx context.Context, grace time.Duration) Exit {
 	if grace > 0 && ctx.Err() == nil && v.Powerdown(ctx) == nil {
 		v.wait(ctx, grace)
@@ -324,7 +332,10 @@ func (v *VM) Stop(ctx context.Context, grace time.Duration) Exit {
 		step()
 		v.wait(ctx, v.step)
 	}
-	<-v.done
+	select {
+	case <-v.done:
+	case <-time.After(endLimit):
+	}
 	return v.Exit()
 }
 
