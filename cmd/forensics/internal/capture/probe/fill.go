@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,9 +26,17 @@ func Optional() []string {
 }
 
 // Fill puts the values of params into the commands. A probe whose parameters
-// have no value is left out, and one whose values may not stand in a command.
+// have no value is left out, one whose values may not stand in a command, and a
+// host probe whose tool is not on PATH. Whether a guest has a probe's tool, only
+// the guest can say.
 func Fill(list []Spec, params map[string][]string) (ready []Spec, left []Skip) {
 	for _, s := range list {
+		if s.Where == Host && s.Tool != "" {
+			if _, err := exec.LookPath(s.Tool); err != nil {
+				left = append(left, Skip{s, s.Tool + " is not on PATH"})
+				continue
+			}
+		}
 		filled, err := s.fill(params)
 		if err != nil {
 			left = append(left, Skip{s, err.Error()})

@@ -7,8 +7,9 @@ import (
 	"os/exec"
 )
 
-// ownGroup leaves the command as it is: there are no process groups here, and
-// the end of its context kills the process itself.
-func ownGroup(*exec.Cmd) {}
+// ownGroup only kills the process itself: there are no process groups here.
+func ownGroup(c *exec.Cmd) {
+	c.Cancel = func() error { return c.Process.Kill() }
+}
 
 func signalled(*os.ProcessState) int { return 0 }

@@ -70,7 +70,7 @@ type Spec struct {
 	Root       bool     // ask as root; guest only
 	Poll       *Poll    // nil: ask once; guest only
 	JSON       bool     // a good answer is JSON
-	Tool       string   // leave out where this program is not on PATH, "" to run always
+	Tool       string   // leave out where this program is not on PATH; "" to run always
 }
 
 // Poll says when to ask again. Every answer is kept.

@@ -19,10 +19,11 @@ import (
 const killWait = 2 * time.Second
 
 // Run runs a filled host probe in directory dir ("" is the current one) with
-// the environment env, to which LC_ALL=C.UTF-8 is added; nil is the program's own.
-// It returns within the probe's limit, or when ctx ends.
+// the environment env, to which LC_ALL=C.UTF-8 is added; nil is this process's
+// own, whose PATH also says where programs are. It returns within the probe's
+// limit, give or take killWait, or when ctx ends.
 func Run(ctx context.Context, s Spec, dir string, env []string) Record {
-	r := Record{Name: s.Name, Where: s.Where, Argv: s.Argv, Conditions: s.Conditions, Start: time.Now()}
+	r := Record{Name: s.Name, Where: s.Where, Argv: s.Argv, Conditions: s.Conditions, Start: time.Now().UTC()}
 	ctx, cancel := context.WithTimeout(ctx, s.Limit)
 	defer cancel()
 	c := exec.CommandContext(ctx, s.Argv[0], s.Argv[1:]...)
@@ -31,11 +32,19 @@ func Run(ctx context.Context, s Spec, dir string, env []string) Record {
 	c.Stdout, c.Stderr = &out, &errs
 	c.WaitDelay = killWait
 	ownGroup(c)
+	kill := c.Cancel
+	c.Cancel = func() error {
+		err := kill()
+		r.TimedOut = err == nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
+		return err
+	}
 	err := c.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		kill() // it left children behind, which hold its pipes
+	}
 	r.Duration = time.Since(r.Start).Seconds()
 	r.SetOutput(out.data.Bytes(), errs.data.Bytes())
 	r.Truncated = r.Truncated || out.more || errs.more
-	r.TimedOut = errors.Is(ctx.Err(), context.DeadlineExceeded)
 	r.ExitStatus = status(c, err)
 	if c.ProcessState == nil {
 		r.Stderr += explain(s.Argv[0], err)

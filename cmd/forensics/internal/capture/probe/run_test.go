@@ -90,6 +90,16 @@ func TestRunAbsent(t *testing.T) {
 	}
 }
 
+// dies waits for a process to be gone.
+func dies(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); alive(pid); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d outlived its probe", pid)
+		}
+	}
+}
+
 // TestRunLimit: at the limit the whole group dies, also a grandchild that
 // ignores signals, and another probe's group does not.
 func TestRunLimit(t *testing.T) {
@@ -111,25 +121,32 @@ func TestRunLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); alive(pid); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("process %d outlived its probe", pid)
-		}
-	}
+	dies(t, pid)
 	if r := <-other; r.Stdout != "lived\n" || r.ExitStatus != 0 {
 		t.Errorf("the other probe: %+v", r)
 	}
 }
 
-// TestRunLeaver: a process that leaves the group and keeps the pipes open holds
-// nothing up.
+// TestRunOrphan: a child that a probe leaves behind does not outlive it either.
+func TestRunOrphan(t *testing.T) {
+	needShell(t)
+	r := Run(context.Background(), sh("sleep 60 & echo $!", time.Minute), "", nil)
+	pid, err := strconv.Atoi(strings.TrimSpace(r.Stdout))
+	if err != nil || r.TimedOut || r.ExitStatus != 0 || r.Duration > 30 {
+		t.Fatalf("%+v", r)
+	}
+	dies(t, pid)
+}
+
+// TestRunLeaver: a process that left the group and keeps the pipes open holds
+// nothing up. It lives on: nothing tells whose it is.
 func TestRunLeaver(t *testing.T) {
 	needShell(t)
 	if _, err := exec.LookPath("setsid"); err != nil {
 		t.Skip("no setsid")
 	}
-	r := Run(context.Background(), sh("echo begun; exec setsid sleep 15", 300*time.Millisecond), "", nil)
-	if !r.TimedOut || r.Stdout != "begun\n" || r.Duration > 10 {
+	r := Run(context.Background(), sh("echo begun; exec setsid sleep 15", time.Minute), "", nil)
+	if r.TimedOut || r.Stdout != "begun\n" || r.Duration > 10 {
 		t.Errorf("%+v", r)
 	}
 }

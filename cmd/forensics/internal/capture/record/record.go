@@ -129,7 +129,7 @@ func Create(dir, tool, version string, start time.Time) (*Bundle, error) {
 		return nil, err
 	}
 	b := newBundle(dir, d)
-	b.manifest.Tool, b.manifest.Start = Tool{tool, version}, start
+	b.manifest.Tool, b.manifest.Start = Tool{tool, version}, start.UTC()
 	if err := b.begin(); err != nil {
 		d.close()
 		return nil, fmt.Errorf("%s: %w: choose a directory on a disk with space, which you may write to", dir, err)
@@ -343,7 +343,7 @@ func (b *Bundle) Finish(complete bool, why string) error {
 	m := &b.manifest
 	var changed []string
 	m.Files, changed = b.files()
-	end := b.now()
+	end := b.now().UTC()
 	m.End = &end
 	m.Complete, m.Why = verdict(complete, why, append(hurt, changed...))
 	m.Problems = b.problems.all()
