@@ -4,11 +4,12 @@ n=$1 d=$2 c=$3
 shift 3
 # Three times: one of them stands between two kernel messages.
 say() { printf '%s:%s;\n' "$n" "$1" "$n" "$1" "$n" "$1"; }
-size() { echo $(($(wc -c <"$1"))); }
-sum() {
+sizes() { wc -c "$w/o" "$w/e" | { read -r a b && read -r b c && echo "$a $b"; }; }
+# sums prints one checksum a file.
+sums() {
 	case $S in
-	-) echo - ;;
-	*) $S <"$1" | { read -r a b; echo "$a"; } ;;
+	-) echo -,- ;;
+	*) $S "$w/o" "$w/e" | { read -r a b && read -r b c && echo "$a,$b"; } ;;
 	esac
 }
 encode() {
@@ -33,21 +34,18 @@ number() {
 # send FILE BLOCK LINES
 send() { dd if="$w/$1" bs="$B" skip="$2" count=1 2>/dev/null | encode | number "$n$1$2." "$3"; }
 stat() {
-	if [ -e "$w/x" ]; then
-		read -r x <"$w/x"
-		say "$x,$(size "$w/o"),$(sum "$w/o"),$(size "$w/e"),$(sum "$w/e")"
-	else
-		say none
-	fi
+	x=
+	[ ! -e "$w/x" ] || read -r x <"$w/x"
+	say "${x:-none}"
 }
 # shorten FILE BYTES
 shorten() {
-	[ "$(size "$w/$1")" -le "$2" ] && return
 	dd if="$w/$1" of="$w/c" bs="$2" count=1 2>/dev/null
 	mv "$w/c" "$w/$1"
 }
 interrupt() {
-	if [ "$t" = 0 ]; then kill -TERM -- "$g"; else kill -KILL -- "$g"; fi 2>/dev/null
+	# No "--": dash and busybox take it for a process.
+	if [ "$t" = 0 ]; then kill -TERM "$g"; else kill -KILL "$g"; fi 2>/dev/null
 	t=1
 }
 # watch LIMIT: where no terminal delivers Ctrl-C, the limit is kept here.
@@ -68,11 +66,12 @@ start() {
 	(
 		# More than is brought out, far less than a guest's memory.
 		ulimit -f "$((($1 * 2 + 67108864) / 512))" 2>/dev/null
-		export FORENSICS_DIR="$d"
+		export FORENSICS_DIR="$d/files"
 		[ -z "$G" ] || exec setsid sh "$w/s"
 		exec sh "$w/s"
 	) </dev/null >"$w/o" 2>"$w/e" &
 	p=$!
+	say go
 	g=${G:+-}$p
 	trap interrupt INT
 	trap 'interrupt; q=1' QUIT
@@ -84,11 +83,13 @@ start() {
 		[ -n "$q" ] && break
 		[ "$r" -gt 128 ] && kill -0 "$p" 2>/dev/null || break
 	done
+	say done
 	trap : INT QUIT
 	[ -z "$h" ] || kill "$h" 2>/dev/null
-	echo "$r,$t,$(size "$w/o"),$(size "$w/e")" >"$w/y"
-	shorten o "$1"
-	shorten e "$1"
+	total=$(sizes)
+	[ "${total% *}" -le "$1" ] || shorten o "$1"
+	[ "${total#* }" -le "$1" ] || shorten e "$1"
+	echo "$r,$t,${total% *},${total#* },$(sums)" >"$w/y"
 	mv "$w/y" "$w/x"
 }
 [ ! -r "$d/f" ] || . "$d/f"
@@ -117,15 +118,16 @@ hello)
 run) # NUMBER CHUNKS SIZE MAX LIMIT LABEL
 	w=$d/$1
 	if mkdir "$w" 2>/dev/null; then
-		for o in "$d"/r*; do
+		for o in "$d"/answer.*; do
 			[ "$o" = "$w" ] || rm -rf "$o"
 		done
-		i=0
+		i=0 u=
 		while [ "$i" -lt "$2" ]; do
-			cat "$d/u$i"
+			u="$u $d/u$i" # no blanks in $d
 			i=$((i + 1))
-		done >"$w/s"
-		if [ "$(size "$w/s")" != "$3" ]; then
+		done
+		cat $u >"$w/s" </dev/null
+		if [ $(($(wc -c <"$w/s"))) != "$3" ]; then
 			rm -rf "$w"
 			say bad
 			exit
@@ -133,9 +135,8 @@ run) # NUMBER CHUNKS SIZE MAX LIMIT LABEL
 		printf 'forensics: %s\n' "$6"
 		start "$4" "$5"
 		stat
-		for s in o e; do
-			[ -s "$w/$s" ] && [ "$(size "$w/$s")" -le "$B" ] && send "$s" 0 ""
-		done
+		[ "${total% *}" -gt "$B" ] || [ ! -s "$w/o" ] || send o 0 ""
+		[ "${total#* }" -gt "$B" ] || [ ! -s "$w/e" ] || send e 0 ""
 		say end
 	else
 		stat

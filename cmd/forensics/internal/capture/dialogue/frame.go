@@ -178,28 +178,27 @@ func cksum(p []byte) uint32 {
 type stat struct {
 	exit        int
 	interrupted bool
-	total       [2]int // bytes of stdout and stderr, before they were cut
-	size        [2]int
-	sum         [2]string
+	total       [2]int    // bytes of stdout and stderr
+	sum         [2]string // of as much of them as was asked for
 }
 
-// maxFile bounds what a guest may announce.
+// maxFile bounds what is brought out of a guest, and a file of it when it was
+// packed.
 const maxFile = 256 << 20
 
-// parseStat reads "exit,interrupted,ototal,etotal,osize,osum,esize,esum".
+// parseStat reads "exit,interrupted,stdout's bytes,stderr's,stdout's sum,stderr's".
 func parseStat(s string) (stat, bool) {
 	f := strings.Split(s, ",")
-	if len(f) != 8 {
+	if len(f) != 6 || slices.Contains(f, "") {
 		return stat{}, false
 	}
-	var n [8]int
-	for _, i := range []int{0, 1, 2, 3, 4, 6} {
+	var n [4]int
+	for i := range n {
 		v, err := strconv.Atoi(f[i])
-		if err != nil || v < 0 || i >= 4 && v > maxFile {
+		if err != nil || v < 0 {
 			return stat{}, false
 		}
 		n[i] = v
 	}
-	st := stat{n[0], n[1] != 0, [2]int{n[2], n[3]}, [2]int{n[4], n[6]}, [2]string{f[5], f[7]}}
-	return st, !slices.Contains(f, "")
+	return stat{n[0], n[1] != 0, [2]int{n[2], n[3]}, [2]string{f[4], f[5]}}, true
 }

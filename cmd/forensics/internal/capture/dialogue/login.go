@@ -46,8 +46,8 @@ type login struct {
 	o       Options
 	a       Access
 	linux   int64 // where the kernel or what it started was seen first, or -1
-	asked   int  // logins tried
-	secret  bool // the password was sent
+	asked   int   // logins tried
+	secret  bool  // the password was sent
 	probes  []nonce
 	probed  time.Time // when the last was sent
 	next    time.Duration

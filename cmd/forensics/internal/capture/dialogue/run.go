@@ -30,7 +30,7 @@ type Answer struct {
 	// ExitStatus is the shell's: 128 plus the number for a signal; -1 when the
 	// guest could not tell.
 	ExitStatus int
-	Start      time.Time
+	Start      time.Time     // when the guest said that it starts
 	Duration   time.Duration // until the guest said that it ended
 	TimedOut   bool          // it was ended at its limit; the output is what it had printed
 	Truncated  bool          // it printed more than MaxOutput
@@ -67,7 +67,7 @@ func (d *Dialogue) Run(ctx context.Context, script string, o RunOptions) (Answer
 		o.Label = "script"
 	}
 	d.runs++
-	r := &run{d: d, o: o, id: fmt.Sprintf("r%d", d.runs), script: script}
+	r := &run{d: d, o: o, id: fmt.Sprintf("answer.%d", d.runs), script: script}
 	r.a.From = d.Offset()
 	r.a.Attempts = 1
 	err := r.run(ctx)
@@ -96,8 +96,11 @@ func (r *run) run(ctx context.Context) error {
 			return err
 		}
 		r.a.Start = time.Now()
+		r.a.Duration = 0
 		err = r.start(ctx, chunks)
-		r.a.Duration = time.Since(r.a.Start)
+		if r.a.Duration == 0 {
+			r.a.Duration = time.Since(r.a.Start)
+		}
 		if err != nil {
 			return err
 		}
@@ -113,7 +116,7 @@ func (r *run) run(ctx context.Context) error {
 		return nil
 	}
 	r.a.ExitStatus, r.a.TimedOut = r.st.exit, r.st.interrupted
-	r.a.Truncated = r.st.size[0] < r.st.total[0] || r.st.size[1] < r.st.total[1]
+	r.a.Truncated = max(r.st.total[0], r.st.total[1]) > r.o.MaxOutput
 	return r.fetch(ctx)
 }
 
@@ -121,7 +124,7 @@ func (r *run) run(ctx context.Context) error {
 func (r *run) start(ctx context.Context, chunks int) error {
 	args := fmt.Sprintf("run %s %d %d %d %d '%s'", r.id, chunks, len(r.script), r.o.MaxOutput, int(r.o.Limit/time.Second)+1, r.o.Label)
 	r.bad, r.none = false, false
-	seen := false
+	seen, started := false, false
 	_, err := r.d.call(ctx, r.o.Limit, true, func() string { return args }, func(t string) (bool, bool) {
 		switch t {
 		case ":bad":
@@ -132,6 +135,16 @@ func (r *run) start(ctx context.Context, chunks int) error {
 			return true, false
 		case ":end":
 			return seen, false
+		case ":go":
+			if !started {
+				started, r.a.Start = true, time.Now()
+			}
+			return false, true
+		case ":done":
+			if r.a.Duration == 0 {
+				r.a.Duration = time.Since(r.a.Start)
+			}
+			return false, true
 		}
 		if st, ok := parseStat(strings.TrimPrefix(t, ":")); ok {
 			// A short output follows at once, but only the first time: when it is
@@ -139,7 +152,7 @@ func (r *run) start(ctx context.Context, chunks int) error {
 			again := seen && len(r.early) > 0
 			r.st, seen = st, true
 			most := r.level().block()
-			return again || st.size[0]+st.size[1] == 0 || st.size[0] > most || st.size[1] > most, true
+			return again || st.total[0]+st.total[1] == 0 || max(st.total[0], st.total[1]) > most, true
 		}
 		r.early = append(r.early, t)
 		return false, seen
@@ -222,7 +235,7 @@ func (r *run) fetch(ctx context.Context) error {
 	enc := encodings[r.level().enc]
 	var out [2][]byte
 	for i, name := range []string{"o", "e"} {
-		b := newBody(name, enc, r.st.size[i])
+		b := newBody(name, enc, min(r.st.total[i], r.o.MaxOutput))
 		r.body[i] = b
 		for _, t := range r.early {
 			b.take(t)

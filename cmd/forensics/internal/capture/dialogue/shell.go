@@ -180,7 +180,7 @@ func (d *Dialogue) settle(ctx context.Context, how string) error {
 	l := level{how: how, number: len(d.levels)}
 	for _, dir := range []string{"/run", "/dev/shm", "${XDG_RUNTIME_DIR:-/tmp}", "/tmp", "/"} {
 		l.dir = dir + "/forensics." + newNonce().String()
-		st, err := d.eval(ctx, `D="`+l.dir+`";umask 077;mkdir "$D" 2>/dev/null||[ -O "$D" ]`, lostAsk)
+		st, err := d.eval(ctx, `D="`+l.dir+`";umask 077;mkdir "$D" "$D/files" 2>/dev/null||[ -d "$D/files" ]`, lostAsk)
 		if err != nil {
 			return err
 		}
