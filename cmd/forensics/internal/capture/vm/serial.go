@@ -201,6 +201,11 @@ func incomplete(p []byte) int {
 	return 0
 }
 
+// gather is how long the next bytes may collect in the socket. QEMU sends one
+// byte at a time, and a write to two files for each would slow the guest; the
+// socket takes some 280 such before QEMU would have to wait.
+const gather = 200 * time.Microsecond
+
 // line is the serial line: one connection, its two records and its reader.
 type line struct {
 	conn  net.Conn
@@ -239,6 +244,7 @@ func (l *line) pump() {
 		if n > 0 {
 			l.record(buf[:n])
 			again = true
+			time.Sleep(gather)
 		}
 		if again && errors.Is(err, os.ErrDeadlineExceeded) {
 			// QEMU has ended, see VM.drain, but a slow disk may have kept us from
