@@ -104,6 +104,7 @@ func dies(t *testing.T, pid int) {
 // ignores signals, and another probe's group does not.
 func TestRunLimit(t *testing.T) {
 	needShell(t)
+	t.Parallel()
 	dir := t.TempDir()
 	pids := filepath.Join(dir, "pids")
 	other := make(chan Record, 1)
@@ -130,6 +131,7 @@ func TestRunLimit(t *testing.T) {
 // TestRunOrphan: a child that a probe leaves behind does not outlive it either.
 func TestRunOrphan(t *testing.T) {
 	needShell(t)
+	t.Parallel()
 	r := Run(context.Background(), sh("sleep 60 & echo $!", time.Minute), "", nil)
 	pid, err := strconv.Atoi(strings.TrimSpace(r.Stdout))
 	if err != nil || r.TimedOut || r.ExitStatus != 0 || r.Duration > 30 {
@@ -142,6 +144,7 @@ func TestRunOrphan(t *testing.T) {
 // nothing up. It lives on: nothing tells whose it is.
 func TestRunLeaver(t *testing.T) {
 	needShell(t)
+	t.Parallel()
 	if _, err := exec.LookPath("setsid"); err != nil {
 		t.Skip("no setsid")
 	}
@@ -153,6 +156,7 @@ func TestRunLeaver(t *testing.T) {
 
 func TestRunCancelled(t *testing.T) {
 	needShell(t)
+	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(200*time.Millisecond, cancel)
 	if r := Run(ctx, sh("sleep 60", time.Minute), "", nil); r.TimedOut || r.ExitStatus != 137 {
@@ -176,6 +180,7 @@ func TestRunFlood(t *testing.T) {
 // TestRunAll: records come in the order of the list, whichever ends first.
 func TestRunAll(t *testing.T) {
 	needShell(t)
+	t.Parallel()
 	var list []Spec
 	for i := range 12 {
 		s := sh(fmt.Sprintf("sleep 0.%d; echo %d", (12-i)%3, i), time.Minute)

@@ -190,13 +190,15 @@ func TestBrokenHosts(t *testing.T) {
 	}
 }
 
-// TestRealHost runs the list on this machine: each probe gives a record, and none
-// reaches its limit.
+// TestRealHost runs the list on this machine, less the network: each probe gives a
+// record, and none reaches its limit.
 func TestRealHost(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("no bash: not a host for these probes")
 	}
 	list, left := Fill(At(builtin(t), Host), HostParams("."))
+	list = slices.DeleteFunc(list, func(s Spec) bool { return s.Name == "cache" })
 	for _, s := range left {
 		if !strings.HasSuffix(s.Why, " has no value") && !strings.HasSuffix(s.Why, " is not on PATH") {
 			t.Errorf("%s: %s", s.Spec.Name, s.Why)
@@ -204,7 +206,7 @@ func TestRealHost(t *testing.T) {
 	}
 	i := 0
 	RunAll(context.Background(), list, "", nil, func(r Record) {
-		if r.Name != list[i].Name || r.TimedOut && r.Name != "cache" {
+		if r.Name != list[i].Name || r.TimedOut {
 			t.Errorf("record %d: %s %v, want %s", i, r.Name, r.TimedOut, list[i].Name)
 		}
 		i++

@@ -8,7 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 
 	"forensics/analyzers/bundle"
@@ -95,7 +95,7 @@ func (d *folder) rename(from, to string) error {
 	if err := d.root.Rename(from, to); err != nil {
 		return err
 	}
-	if dir, err := d.root.Open(filepath.Dir(to)); err == nil {
+	if dir, err := d.root.Open(path.Dir(to)); err == nil {
 		dir.Sync() // not every system and file system can: the new name holds all the same
 		dir.Close()
 	}

@@ -117,6 +117,7 @@ type Bundle struct {
 	lists    map[string]*stream
 	whole    map[string]File
 	told     map[string]bool // files whose trouble was told
+	failed   map[string]bool // files whose last try to make or replace them failed
 	finished bool
 	result   error
 }
@@ -141,7 +142,7 @@ func newBundle(dir string, d disk) *Bundle {
 	return &Bundle{
 		dir: dir, disk: d, now: time.Now,
 		manifest: Manifest{Schema: Schema, Why: unfinished, Files: []File{}, Problems: []string{}},
-		streams:  map[string]*stream{}, lists: map[string]*stream{}, whole: map[string]File{}, told: map[string]bool{},
+		streams:  map[string]*stream{}, lists: map[string]*stream{}, whole: map[string]File{}, told: map[string]bool{}, failed: map[string]bool{},
 	}
 }
 
@@ -154,14 +155,14 @@ func (b *Bundle) begin() error {
 	ballast := make([]byte, reserveSize)
 	rand.Read(ballast)
 	f, err := b.disk.create(reserveName)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = f.Write(ballast)
+		err = errors.Join(err, f.Sync(), f.Close())
 	}
-	_, err = f.Write(ballast)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err != nil {
 		b.disk.remove(reserveName)
 		b.disk.remove(manifestName) // the directory was empty before
-		return fmt.Errorf("keeping space for the manifest: %w", err)
+		return fmt.Errorf("keeping space for the manifest: %w", plain(err))
 	}
 	return nil
 }
@@ -197,7 +198,7 @@ func (b *Bundle) newStream(name string) (*stream, error) {
 		return nil, fmt.Errorf("%s: the bundle has this file already", name)
 	}
 	f, err := b.make(name)
-	if err != nil {
+	if b.failed[name] = err != nil; err != nil {
 		return nil, b.trouble(name, err)
 	}
 	return &stream{name: name, problems: &b.problems, f: f, hash: sha256.New()}, nil
@@ -276,7 +277,8 @@ func (b *Bundle) WriteFile(name string, data []byte) error {
 	if b.streams[name] != nil || b.lists[name] != nil {
 		return fmt.Errorf("%s: the bundle has this file already, as one that grows", name)
 	}
-	if err := b.replace(name, data); err != nil {
+	err := b.replace(name, data)
+	if b.failed[name] = err != nil; err != nil {
 		return b.trouble(name, err)
 	}
 	sum := sha256.Sum256(data)
@@ -416,9 +418,8 @@ func (b *Bundle) closeAll() []string {
 			}
 		}
 	}
-	// A whole file that was not written is missing, not cut.
-	for name := range b.told {
-		if b.streams[name] == nil && b.lists[name] == nil && b.whole[name].Path == "" {
+	for name, failed := range b.failed {
+		if failed {
 			hurt = append(hurt, name)
 		}
 	}

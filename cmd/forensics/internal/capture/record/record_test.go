@@ -519,12 +519,23 @@ func TestBadFile(t *testing.T) {
 	if err := b.WriteFile("dmesg.txt", []byte("x")); err != nil {
 		t.Error(err)
 	}
+	// One that fails leaves what was there before, which is not the last word.
+	if err := b.WriteFile("qemu.json", []byte("first")); err != nil {
+		t.Error(err)
+	}
+	d.broken[".qemu.json.part"] = syscall.EIO
+	if err := b.WriteFile("qemu.json", []byte("second")); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
 	if err := b.Finish(true, ""); err != nil {
 		t.Fatal(err)
 	}
 	m := manifest(t, b.Dir())
-	if m.Complete || m.Why != "not all that was written is there: serial.log" {
+	if m.Complete || m.Why != "not all that was written is there: qemu.json, serial.log" {
 		t.Errorf("%+v", m)
+	}
+	if data, err := os.ReadFile(filepath.Join(b.Dir(), "qemu.json")); string(data) != "first" || err != nil {
+		t.Errorf("%q %v", data, err)
 	}
 	check(t, b.Dir(), m)
 }
