@@ -490,6 +490,9 @@ func (e *evaluation) run(l *leaf) (ref.Val, support) {
 func (e *evaluation) clause(c *Clause) (shows bool, s support, err error) {
 	e.steps, e.err = maxClauseSteps, nil
 	t, s := e.prove(c.when)
+	if t == no && e.err != errTooExpensive {
+		return false, nil, nil // whatever was wrong in a part, the others decided
+	}
 	if t != yes {
 		return false, nil, e.err
 	}

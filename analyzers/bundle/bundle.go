@@ -72,6 +72,7 @@ const (
 	Copy     Kind = "copy"           // kept for people in a captured bundle: repeats what is read elsewhere
 	Report   Kind = "report"         // prose that a person wrote: decides nothing
 	ISO      Kind = "iso"            // an ISO 9660 image
+	Access   Kind = "access"         // how a capture came to the guest's shell
 	Promises Kind = "promises"       // what an image promises, as capture recorded it
 	NativeJ  Kind = "journal-native" // a binary journal file
 	Archive  Kind = "archive"        // a tar or zip file: its members are artifacts of their own

@@ -197,9 +197,10 @@ func sniffJSON(keys map[string]bool, t []byte) Kind {
 	case has("schema") && bytes.Contains(t[:min(len(t), 4096)], []byte("forensics.bundle/")):
 		return Manifest
 	case has("version", "width", "height"), // asciicast v2
-		has("path", "type", "mode"), // a line of an image's tree
-		has("schema") && bytes.Contains(t[:min(len(t), 4096)], []byte("forensics.access/")):
+		has("path", "type", "mode"): // a line of an image's tree
 		return Copy
+	case has("schema") && bytes.Contains(t[:min(len(t), 4096)], []byte("forensics.access/")):
+		return Access
 	case has("schema", "offers") && bytes.Contains(t[:min(len(t), 4096)], []byte("forensics.promises/")):
 		return Promises
 	case has("argv", "exit_status") && (keys["where"] || keys["stdout"]):

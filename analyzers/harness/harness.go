@@ -60,6 +60,16 @@ func run(p *analyzers.Pass) (any, error) {
 			(&log{p: p, t: t, g: g}).read()
 		}
 	}
+	for _, id := range shell.From(p) {
+		a := p.Run.Artifact(id.Path)
+		if a == nil || a.Kind != bundle.Access {
+			continue
+		}
+		// What the capture's own dialogue read came with its checksum.
+		for _, u := range id.UIDs {
+			p.State("harness.read", "", "uid "+u.Value, u.Evidence)
+		}
+	}
 	for _, d := range commands.From(p) {
 		switch d.Kind {
 		case bundle.Serial:

@@ -157,7 +157,13 @@ var importRe = regexp.MustCompile(`^import (?:pexpect|pytest)\b|; ?import (?:pex
 // imports reads a Python that imports the test tools.
 func (r *reader) imports(p *probe, script string) {
 	if p.exit != 0 {
-		return // the error names the module: hosttext's lines have it
+		err := p.record.Get("stderr")
+		for _, t := range tools {
+			if err != nil && regexp.MustCompile(`No module named '?`+t.name+`'?\b`).MatchString(err.Text) {
+				r.State(t.fact, "", "missing", p.at(err.Start, err.End))
+			}
+		}
+		return
 	}
 	for _, t := range tools {
 		if regexp.MustCompile(`\b` + t.name + `\b`).MatchString(script) {

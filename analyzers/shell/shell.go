@@ -86,6 +86,11 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 		ids = append(ids, w.id)
 	}
+	for _, a := range p.Run.Of(bundle.Access) {
+		if id := access(p, a); id != nil {
+			ids = append(ids, id)
+		}
+	}
 	return ids, nil
 }
 

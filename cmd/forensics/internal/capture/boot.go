@@ -226,7 +226,8 @@ type access struct {
 	Emergency string    `json:"emergency,omitempty"` // the boot's own word that it failed
 	Start     time.Time `json:"start"`
 	Duration  float64   `json:"duration"` // seconds from the first instruction to the shell
-	Root      string    `json:"root"`     // how the session became root's
+	Root      string    `json:"root"`     // how the session became root's, or "refused: " and the guest's words
+	UID       string    `json:"uid"`      // what the session answered to id -u after that
 	Error     string    `json:"error,omitempty"`
 }
 
@@ -242,7 +243,14 @@ func (m *machine) login(ctx context.Context) error {
 		return err
 	}
 	m.progress.Stage("root")
-	if a.Root, err = m.talk.Root(ctx); err != nil {
+	a.Root, err = m.talk.Root(ctx)
+	if err == nil {
+		var id dialogue.Answer
+		if id, err = m.talk.Run(ctx, "id -u", dialogue.RunOptions{Label: "id"}); err == nil && id.ExitStatus == 0 {
+			a.UID = strings.TrimSpace(string(id.Stdout))
+		}
+	}
+	if err != nil {
 		a.Error = err.Error()
 		m.why("not root in the guest: " + err.Error())
 	}
