@@ -57,7 +57,7 @@ func judge(t *testing.T, answers map[string]string) map[string]rules.Verdict {
 				r.ExitStatus = 3
 			}
 			r.SetOutput([]byte(text), nil)
-			if err := b.Append("guest/probes.jsonl", r); err != nil {
+			if err := b.Append("guest/"+s.Name+".json", r); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -18,7 +18,7 @@ var hostParams = []string{"qemu", "python", "home", "store", "tmpdir", "cgroup-l
 //	python        the virtual environment's interpreter below dir, else python3
 //	home          the user's directory
 //	store         /nix/store, or where it would be made
-//	tmpdir        the directory for temporary files
+//	tmpdir        the directory for temporary files, or where it would be made
 //	cgroup-limit  the file of the memory limit that binds this process: the
 //	              lowest on the way up, for cgroup v2 and v1
 func HostParams(dir string) map[string][]string {
@@ -33,7 +33,7 @@ func HostParams(dir string) map[string][]string {
 		"qemu":         {"qemu-system-x86_64"},
 		"python":       {python},
 		"store":        {existing("/nix/store")},
-		"tmpdir":       {os.TempDir()},
+		"tmpdir":       {existing(filepath.ToSlash(os.TempDir()))},
 		"cgroup-limit": {limitFile("/")},
 	}
 	if home, err := os.UserHomeDir(); err == nil {
@@ -44,7 +44,7 @@ func HostParams(dir string) map[string][]string {
 
 // existing returns the nearest directory on the way up that exists.
 func existing(dir string) string {
-	for dir != "/" {
+	for dir != path.Dir(dir) {
 		if _, err := os.Stat(dir); err == nil {
 			break
 		}

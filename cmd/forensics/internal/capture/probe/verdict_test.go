@@ -52,10 +52,8 @@ esac`,
 	"qemu-img": `echo "image: disk.qcow2"; echo "file format: qcow2"; echo "virtual size: 4 GiB (4294967296 bytes)"`,
 	"python3":  `exit 0`,
 	"df": `echo "Filesystem     1024-blocks     Used Available Capacity Mounted on"
-case "$2" in
-/nix/store) echo "/dev/vda1         41152736 10485760  20971520      34% /nix" ;;
-*) echo "tmpfs              8388608        0   8388608       0% /tmp" ;;
-esac`,
+echo "/dev/vda1         41152736 10485760  20971520      34% /nix"
+echo "tmpfs              8388608        0   8388608       0% /tmp"`,
 	"cat": `case "$1" in
 /proc/meminfo) echo "MemTotal:        8388608 kB"; echo "MemFree:          100000 kB"; echo "MemAvailable:    6291456 kB" ;;
 *memory.max) echo max ;;
@@ -99,7 +97,7 @@ func run(t *testing.T, tools map[string]string) map[string]rules.Verdict {
 		t.Fatal(err)
 	}
 	RunAll(context.Background(), list, "", []string{"PATH=" + bin}, func(r Record) {
-		if err := b.Append("host/probes.jsonl", r); err != nil {
+		if err := b.Append("host/"+r.Name+".json", r); err != nil {
 			t.Error(err)
 		}
 	})
@@ -147,6 +145,7 @@ var broken = []struct {
 	name, tool, script, fails, because string
 }{
 	{"nix missing", "nix", "", "host.nix", "nix"},
+	{"nix on no login shell's PATH", "bash", `export USER=builder; [ "$1" = -lc ] && PATH=/nowhere:${0%/*}/none; shift; exec /bin/sh -c "$1"`, "host.nix", "nix"},
 	{"nix refuses the flake", "nix", `echo "error: attribute 'bootImage' missing" >&2; exit 1`, "host.nix", "attribute 'bootImage' missing"},
 	{"USER unset in the login shell", "bash", `[ "$1" = -lc ] && unset USER || export USER=builder; shift; exec /bin/sh -c "$1"`, "host.user-env", "in a login shell"},
 	{"USER unset in the other shell", "bash", `[ "$1" = -c ] && unset USER || export USER=builder; shift; exec /bin/sh -c "$1"`, "host.user-env", "in a non-login shell"},
