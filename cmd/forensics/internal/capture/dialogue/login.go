@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -287,11 +286,12 @@ func newNonce() nonce {
 
 func (n nonce) String() string { return n.a + n.b }
 
-// joined is the shell command that prints token(value), twice: text of others
-// breaks one of them at most. Its echo holds blanks where the token has dashes,
-// wherever a screen may wrap or shorten it.
+// joined is the shell command that prints token(value), three times: what
+// others write breaks one of them at most, and a value that stands there twice
+// is not broken. Its echo holds blanks where the token has dashes, wherever a
+// screen may wrap or shorten it.
 func (n nonce) joined(value string) string {
-	return fmt.Sprintf(`printf '%%s-%%s-%%s\n' %[1]s %[2]s %[3]s %[1]s %[2]s %[3]s`, n.a, value, n.b)
+	return `printf '%s-%s-%s\n'` + strings.Repeat(" "+n.a+" "+value+" "+n.b, 3)
 }
 
 func (n nonce) token(value string) string { return n.a + "-" + value + "-" + n.b }

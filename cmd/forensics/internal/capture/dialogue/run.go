@@ -240,7 +240,7 @@ func (r *run) fetch(ctx context.Context) error {
 		for _, t := range r.early {
 			b.take(t)
 		}
-		if err := r.collect(ctx, b, r.st.sum[i]); err != nil {
+		if err := r.collect(ctx, b, i); err != nil {
 			return err
 		}
 		out[i] = b.data
@@ -250,7 +250,7 @@ func (r *run) fetch(ctx context.Context) error {
 }
 
 // collect asks for what is missing of b until its checksum is right.
-func (r *run) collect(ctx context.Context, b *body, sum string) error {
+func (r *run) collect(ctx context.Context, b *body, i int) error {
 	check := sums[r.level().sum]
 	for try := 0; ; try++ {
 		for k := range b.block {
@@ -258,14 +258,18 @@ func (r *run) collect(ctx context.Context, b *body, sum string) error {
 				return err
 			}
 		}
-		if check(b.data) == sum {
+		if check(b.data) == r.st.sum[i] {
 			return nil
 		}
 		if try == maxDamaged {
-			return fmt.Errorf("guest: output of %s: checksum is not %s after %d transfers, byte %d of the console", r.o.Label, sum, try+1, r.d.Offset())
+			return fmt.Errorf("guest: output of %s: checksum is not %s after %d transfers, byte %d of the console", r.o.Label, r.st.sum[i], try+1, r.d.Offset())
 		}
 		r.a.Attempts++
 		b.forget()
+		// It may be the checksum that was damaged.
+		if err := r.stat(ctx, lostAsk); err != nil {
+			return err
+		}
 	}
 }
 

@@ -89,7 +89,7 @@ var sights = []struct {
 var emergencyRe = regexp.MustCompile(`^You are in (?:emergency|rescue) mode|^Entering emergency mode|^\(initramfs\)`)
 
 // promptRe is a row that ends like a prompt; only the answer to a probe tells.
-var promptRe = regexp.MustCompile(`^.{0,120}[$#%>❯λ»]$`)
+var promptRe = regexp.MustCompile(`^.{0,120}[$#%>❯λ»]$|^\(initramfs\)$`)
 
 // cutPrompt knows the prompts that shells have by themselves.
 var cutPrompt = (&console.Transcript{}).CutPrompt
