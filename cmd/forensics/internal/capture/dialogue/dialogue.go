@@ -73,6 +73,7 @@ type Dialogue struct {
 	mark int64 // what stands before it was dealt with
 
 	access Access
+	shell  bool // there was one since the guest started
 	levels []level
 	root   bool
 	runs   int // scripts so far

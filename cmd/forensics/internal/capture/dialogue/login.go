@@ -62,6 +62,9 @@ func (d *Dialogue) Login(ctx context.Context, o Options) (Access, error) {
 	l := &login{d: d, o: o, next: firstProbe, patient: silentGuest, since: time.Now(), linux: -1}
 	l.a.Start = time.Now()
 	d.levels, d.root = nil, false
+	if d.shell {
+		l.linux = 0 // it was there before
+	}
 	for {
 		end := d.Offset()
 		done, err := l.step(ctx)
@@ -70,7 +73,7 @@ func (d *Dialogue) Login(ctx context.Context, o Options) (Access, error) {
 		}
 		if done {
 			l.a.Duration = time.Since(l.a.Start)
-			d.access = l.a
+			d.access, d.shell = l.a, true
 			return l.a, nil
 		}
 		if err := d.pause(ctx, end, settled); err != nil {
@@ -151,7 +154,7 @@ func cut(text string) bool {
 
 // leave ends the wait, and the next begins behind the row that ended it.
 func (l *login) leave(r *row, s State) error {
-	l.d.mark = r.pos + 1
+	l.d.mark, l.d.shell = r.pos+1, false
 	return &StateError{s, r.text, r.pos}
 }
 
@@ -208,7 +211,7 @@ func (l *login) name(ctx context.Context, r row, last bool, age time.Duration) e
 		return nil
 	case !last:
 		return l.type_(ctx, "\r")
-	case l.o.User == "":
+	case l.o.User == "", l.secret:
 		return &StateError{Refused, r.text, r.pos}
 	case l.asked >= maxTries:
 		return &StateError{Refused, r.text, r.pos}

@@ -365,6 +365,7 @@ func (d *Dialogue) Leave(ctx context.Context) error {
 		if _, err := d.eval(ctx, `rm -rf "$D"`, lostAsk); err != nil {
 			return d.lost(err)
 		}
+		d.mark = d.Offset()
 		if err := d.port.send(ctx, "exit\n"); err != nil {
 			return d.waited(err)
 		}
