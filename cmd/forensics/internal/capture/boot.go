@@ -108,6 +108,7 @@ func (m *machine) start(ctx context.Context, o vm.Options) error {
 		return errors.Join(err, m.write())
 	}
 	m.vm = v
+	m.unblank() // QEMU has it open; so it stays nowhere, however we end
 	m.process.Argv, m.process.PID, m.process.Version = v.Argv(), v.PID(), v.Version()
 	at := v.Started().UTC()
 	m.process.Started = &at
