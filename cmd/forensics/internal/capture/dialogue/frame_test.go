@@ -28,7 +28,7 @@ func TestScanner(t *testing.T) {
 		{"f01234567:end;\r\n", []string{":end"}},
 		{"[ 1.000000] x f01234567o0.1:QUJD;[ 2.000000] y\r\n", []string{"o0.1:QUJD"}},
 		{"f0123-12-4567\r\r\n", []string{"12"}},
-		{`printf '%s-%s-%s\n' f0123 "$?" 4567`, nil},    // the echo
+		{`printf '%s-%s-%s\n' f0123 "$?" 4567`, nil},     // the echo
 		{`sh "$D/h" f01234567 "$D" stat answer.1;`, nil}, // the echo
 		{"f01234\r\n567:end;", nil},
 		{"f01234567:e\r\nnd;", nil},
