@@ -42,7 +42,7 @@ const (
 	defaultLimit  = 30 * time.Second
 	defaultOutput = 1 << 20
 	graceLimit    = 4 * time.Second  // between two ways to end a script
-	statLimit     = 30 * time.Second // for the loop to speak again after that
+	statLimit     = 10 * time.Second // for the loop to speak again after that
 	maxDamaged    = 4                // whole transfers with a wrong checksum
 )
 
