@@ -392,7 +392,7 @@ func TestSplicing(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 			defer cancel()
-			d, _ := quietShell(ctx, t, noise{every: 200 + 100*g, seed: uint64(g)}, nil, booted+bash)
+			d, _ := quietShell(ctx, t, noise{every: 400 + 100*g, seed: uint64(g)}, nil, booted+bash)
 			rnd := rand.New(rand.NewPCG(uint64(g), 5))
 			for i := range rounds {
 				n, exit := rnd.IntN(400), rnd.IntN(100)
