@@ -173,10 +173,6 @@ func TestBrokenHosts(t *testing.T) {
 			}
 			for id, v := range run(t, tools) {
 				switch {
-				case id == "host.python" && v.Status == rules.Unknown:
-					if tt.fails == id {
-						t.Skip("package host reads import errors in harness logs, not yet in probes")
-					}
 				case id == tt.fails && v.Status != rules.Fail:
 					t.Errorf("%s: %s, want fail: %s", id, v.Status, v.Because)
 				case id == tt.fails && !strings.Contains(v.Because, tt.because):
