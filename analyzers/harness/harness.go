@@ -60,6 +60,9 @@ func run(p *analyzers.Pass) (any, error) {
 			(&log{p: p, t: t, g: g}).read()
 		}
 	}
+	for _, a := range p.Run.Of(bundle.Access) {
+		gaveUp(p, a)
+	}
 	for _, id := range shell.From(p) {
 		a := p.Run.Artifact(id.Path)
 		if a == nil || a.Kind != bundle.Access {
@@ -765,4 +768,19 @@ func kindOf(text string) string {
 		}
 	}
 	return ""
+}
+
+// gaveUpRe is the word of a capture that no shell came before its limit.
+var gaveUpRe = regexp.MustCompile(`"gave_up": "([^"\\]*context deadline exceeded[^\n]*)"`)
+
+// gaveUp states that a capture stopped to wait for a shell.
+func gaveUp(p *analyzers.Pass, a *bundle.Artifact) {
+	data, err := a.Bytes()
+	if err != nil {
+		return // package shell says so
+	}
+	if loc := gaveUpRe.FindSubmatchIndex(data); loc != nil {
+		ev := bundle.Span(a.Path, data, bundle.NewLineIndex(data), int64(loc[2]), int64(loc[3]))
+		p.State("harness.gave-up", "", ev.Quote, ev)
+	}
 }

@@ -203,7 +203,10 @@ func (m *machine) ask(ctx context.Context) error {
 	if err := m.login(ctx); err != nil {
 		m.picture(ctx)
 		m.why("no shell: " + err.Error())
-		return nil
+		if ctx.Err() != nil {
+			return nil // we were told to stop
+		}
+		return m.json("guest/access.json", access{Schema: accessSchema, GaveUp: oneLine(err.Error())})
 	}
 	m.mu.Lock()
 	m.up = true
@@ -218,6 +221,9 @@ func (m *machine) ask(ctx context.Context) error {
 	return nil
 }
 
+// accessSchema names the form of guest/access.json.
+const accessSchema = "forensics.access/1"
+
 // access is guest/access.json: how we came to the shell.
 type access struct {
 	Schema    string    `json:"schema"`
@@ -226,9 +232,10 @@ type access struct {
 	Prompt    string    `json:"prompt"`
 	Emergency string    `json:"emergency,omitempty"` // the boot's own word that it failed
 	Start     time.Time `json:"start"`
-	Duration  float64   `json:"duration"` // seconds from the first instruction to the shell
-	Root      string    `json:"root"`     // how the session became root's, or "refused: " and the guest's words
-	UID       string    `json:"uid"`      // what the session answered to id -u after that
+	Duration  float64   `json:"duration"`          // seconds from the first instruction to the shell
+	Root      string    `json:"root"`              // how the session became root's, or "refused: " and the guest's words
+	UID       string    `json:"uid"`               // what the session answered to id -u after that
+	GaveUp    string    `json:"gave_up,omitempty"` // why we stopped waiting for a shell
 	Error     string    `json:"error,omitempty"`
 }
 
@@ -239,7 +246,7 @@ func (m *machine) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a := access{Schema: "forensics.access/1", Login: in.How, User: in.User, Prompt: in.Prompt, Emergency: in.Emergency, Start: in.Start.UTC(), Duration: in.Duration.Seconds()}
+	a := access{Schema: accessSchema, Login: in.How, User: in.User, Prompt: in.Prompt, Emergency: in.Emergency, Start: in.Start.UTC(), Duration: in.Duration.Seconds()}
 	if err := m.talk.Quiet(ctx); err != nil {
 		return err
 	}
