@@ -56,7 +56,9 @@ type Command struct {
 	// Done: the prompt came back. The last command of a cut transcript, or one
 	// that never ended, is not done.
 	Done bool
-	Kind bundle.Kind
+	// Failed: a probe's record does not say that it ended with status 0.
+	Failed bool
+	Kind   bundle.Kind
 	// JSON is the JSON in the answer, nil when there is none.
 	JSON *Document
 }

@@ -63,7 +63,7 @@ func (p *probes) record(v *Value) {
 		return
 	}
 	status := v.Get("exit_status").Number()
-	c := &Command{Text: commandLine(argv), Kind: bundle.Probe, Done: status != "", Echo: p.evidence(v.Get("argv"))}
+	c := &Command{Text: commandLine(argv), Kind: bundle.Probe, Done: status != "", Failed: status != "0", Echo: p.evidence(v.Get("argv"))}
 	streams := slices.DeleteFunc([]*Value{v.Get("stdout"), v.Get("stderr")}, func(s *Value) bool { return s.String() == "" })
 	// Evidence in an answer goes forward.
 	sort.Slice(streams, func(i, j int) bool { return streams[i].start < streams[j].start })

@@ -198,6 +198,9 @@ func (in *interp) listing(ws []string, c *commands.Command, root bool) {
 	if what == "lvm.vg" && len(l.names) > 0 {
 		in.p.State("lvm.listed", "", strings.Join(l.names, " "), l.rows...)
 	}
+	if c.Kind == bundle.Probe && len(l.rows) == 0 && r.all && whole(c) && !c.Failed && c.Text != "" && !silencedRe.MatchString(c.Text) && len(c.Answer) == 0 {
+		in.asked[what] = append(in.asked[what], c.Echo)
+	}
 	if len(l.rows) == 0 && r.all && whole(c) && c.Kind != bundle.Serial && c.Kind != bundle.Probe && c.Text != "" && !silencedRe.MatchString(c.Text) && (len(c.Answer) == 0 || c.JSON != nil) {
 		in.blank[what] = append(in.blank[what], c.Echo)
 	}
@@ -211,6 +214,11 @@ func (in *interp) listing(ws []string, c *commands.Command, root bool) {
 // volumes are both empty, there are none.
 func (in *interp) blanks() {
 	vgs, lvs := in.blank["lvm.vg"], in.blank["lvm.lv"]
+	// A capture asks what settles first, and the rest after that; its probes
+	// are whole, and a user who may not look gets words on stderr.
+	if len(in.p.Run.Of(bundle.Access)) > 0 && in.final {
+		vgs, lvs = append(vgs, in.asked["lvm.vg"]...), append(lvs, in.asked["lvm.lv"]...)
+	}
 	if len(vgs) > 0 && len(lvs) > 0 && in.vg != "" && in.lv != "" {
 		in.p.State("lvm.vg", in.vg, "absent", vgs[0], lvs[0])
 		in.p.State("lvm.lv", in.vg+"/"+in.lv, "absent", lvs[0], vgs[0])

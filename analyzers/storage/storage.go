@@ -66,7 +66,7 @@ var Analyzer = &analyzers.Analyzer{
 }
 
 func run(p *analyzers.Pass) (any, error) {
-	in := &interp{p: p, blank: map[string][]bundle.Evidence{}, seeded: map[string]bool{}, vg: p.Params.One("vg"), lv: p.Params.One("lv"), file: p.Params.One("status-file"), unit: units.Name(p.Params.One("unit"))}
+	in := &interp{p: p, blank: map[string][]bundle.Evidence{}, asked: map[string][]bundle.Evidence{}, seeded: map[string]bool{}, vg: p.Params.One("vg"), lv: p.Params.One("lv"), file: p.Params.One("status-file"), unit: units.Name(p.Params.One("unit"))}
 	in.notices()
 	in.ended()
 	for _, d := range commands.From(p) {
@@ -85,6 +85,8 @@ type interp struct {
 	vg, lv, file, unit string
 
 	blank map[string][]bundle.Evidence // captures of listings without an answer
+	asked map[string][]bundle.Evidence // probes of listings with status 0 and no answer
+	final bool                         // some answer said that provisioning is over
 	found []signature
 	made  bool // a journal shows that the unit made something
 	logs  bool // a journal shows what the unit did from start to end
@@ -262,7 +264,7 @@ func (in *interp) settle(c *commands.Command) {
 		in.ran = in.ran || state || active && (text == "activating" || text == "deactivating")
 		final := state && !underway(m[2]) || active && (text == "failed" || text == "inactive" && in.ranBefore(l.Evidence))
 		if final {
-			in.settled, in.over = c.Kind != bundle.Probe, in.over || active
+			in.settled, in.over, in.final = c.Kind != bundle.Probe, in.over || active, true
 			in.p.State("storage.settled", "", "yes", l.Evidence)
 		}
 	}

@@ -43,7 +43,7 @@ func interrupt(t *testing.T, forensics, image string, moment time.Duration, sig 
 		t.Fatal(err)
 	}
 	cmd := gentle(t.Context(), forensics, "capture", "--iso", image, "--accel", "tcg", "--output", bundle)
-	cmd.Env = append(os.Environ(), marker+"="+bundle, "TMPDIR="+scratch)
+	cmd.Env = append(os.Environ(), marker+"="+bundle, "TMPDIR="+scratch, "HOME="+t.TempDir()) // no login shell does more than it must
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

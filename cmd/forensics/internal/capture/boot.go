@@ -284,7 +284,7 @@ func (m *machine) probes(ctx context.Context) {
 // poll asks until the answer settles, and keeps every answer.
 func (m *machine) poll(ctx context.Context, s probe.Spec) {
 	var answers []string
-	for end := time.Now().Add(limit(s)); ; {
+	for end := time.Now().Add(patience(ctx, s)); ; {
 		r, err := m.question(ctx, s)
 		if err != nil {
 			m.problem("guest/"+s.Name+".json", err.Error())
@@ -305,9 +305,14 @@ func (m *machine) poll(ctx context.Context, s probe.Spec) {
 	}
 }
 
-func limit(s probe.Spec) time.Duration {
+// patience is how long a probe is asked again: its limit, and at most half of
+// the time that is left, so that the others are asked too.
+func patience(ctx context.Context, s probe.Spec) time.Duration {
 	if s.Poll == nil {
 		return 0
+	}
+	if end, ok := ctx.Deadline(); ok {
+		return min(s.Poll.Limit, time.Until(end)/2)
 	}
 	return s.Poll.Limit
 }

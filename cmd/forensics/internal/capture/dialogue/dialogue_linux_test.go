@@ -74,6 +74,7 @@ var cases = []struct {
 }
 
 func TestGuests(t *testing.T) {
+	t.Parallel()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -228,6 +229,7 @@ func TestNoShell(t *testing.T) {
 }
 
 func TestRoot(t *testing.T) {
+	t.Parallel()
 	const (
 		id   = `echo ${FAKE:-1000}`
 		sudo = `[ "$1" = -n ] && shift; FAKE=0 exec env "$@"`
@@ -274,6 +276,7 @@ func TestRoot(t *testing.T) {
 
 // Scripts that do not end by themselves, and what comes after them.
 func TestLimit(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, guest, script, out string
 	}{
@@ -310,6 +313,7 @@ func TestMaxOutput(t *testing.T) {
 
 // A guest that goes away while a script runs.
 func TestGone(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, script string
 		state        State
@@ -333,6 +337,7 @@ func TestGone(t *testing.T) {
 }
 
 func TestFetch(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		noise noise
