@@ -36,7 +36,7 @@ lint:
 fuzz:
 	@for pkg in $$($(GO) list $(PKGS)); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg || exit 1; \
 	  done; \
 	done
 
@@ -48,7 +48,7 @@ proof:
 	for pkg in $(PROOF_PKGS); do \
 	  targets=$$($(GO) test -list '^Fuzz' ./$$pkg) || { echo "$$targets"; exit 1; }; \
 	  for f in $$(echo "$$targets" | grep '^Fuzz'); do \
-	    if ! $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(PROOFTIME) ./$$pkg >"$$log" 2>&1; then \
+	    if ! $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(PROOFTIME) -fuzzminimizetime 10x ./$$pkg >"$$log" 2>&1; then \
 	      if grep -q 'Failing input written' "$$log" || ! grep -q 'context deadline exceeded' "$$log"; then \
 	        cat "$$log"; exit 1; \
 	      fi; \

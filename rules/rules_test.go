@@ -549,3 +549,30 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*clauses), "ns/clause")
 }
+
+// TestClauseError: an error in a part of a clause that the other part decides
+// is nobody's business; else it is told.
+func TestClauseError(t *testing.T) {
+	facts := parseFacts(t, `uid | | 0 | serial.log:4
+qemu.error | | one | serial.log:20
+`)
+	profile := exampleProfile(t)
+	c, err := newCompiler(factTypes(), paramNames(profile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for expr, fails := range map[string]bool{
+		`is("uid", "", "7") && int(last("qemu.error")) >= 2`: false,
+		`is("uid", "", "0") && int(last("qemu.error")) >= 2`: true,
+		`is("uid", "", "0") || int(last("qemu.error")) >= 2`: false,
+	} {
+		p, d := parseExpr(c, expr)
+		if p == nil {
+			t.Fatalf("%s: %v", expr, d.mistakes)
+		}
+		e := newEvaluation(facts, paramNames(profile), profile.Params)
+		if _, _, err := e.clause(&Clause{when: p}); (err != nil) != fails {
+			t.Errorf("%s: %v", expr, err)
+		}
+	}
+}

@@ -178,7 +178,7 @@ func volume(fsys fs.FS, p string) fs.FS {
 	}
 	r, ok := f.(io.ReaderAt)
 	info, err := f.Stat()
-	if !ok || err != nil || info.Size() < 512 {
+	if !ok || err != nil {
 		return nil
 	}
 	v, err := iso.OpenVolume(r, info.Size())
