@@ -70,6 +70,7 @@ var Analyzer = &analyzers.Analyzer{
 		{Name: "iso.boot", Doc: "A kind of firmware that the image has a boot entry for.", Repeats: true, Values: []string{"bios", "efi"}},
 		{Name: "iso.entry", Doc: "The name of an entry of the boot menu.", Subject: "bios or efi", Repeats: true},
 		{Name: "iso.cmdline", Doc: "The kernel command line of the entry that starts by itself; variables that are not set to literal text stay as written.", Subject: "bios or efi"},
+		{Name: "iso.console", Doc: "A console= of that command line (ttyS0,115200n8), in their order; the last one is /dev/console.", Subject: "bios or efi", Repeats: true},
 		{Name: "iso.kernel", Doc: "Whether the kernel and the initrds that the default entry names are in the image, in full.", Subject: "bios or efi", Values: []string{"present", "missing", "truncated"}},
 		{Name: "iso.squashfs", Doc: "A squashfs is in the image.", Subject: "path", Values: []string{"present"}},
 		{Name: "iso.kernel-version", Doc: "The release of the kernel that a default entry starts, as the kernel's own header gives it.", Repeats: true},
@@ -252,6 +253,11 @@ func (s *stater) chosen(l *loader, m *menu, e *entry) {
 			ev = append(ev, m.by.evidence())
 		}
 		s.State("iso.cmdline", l.platform, line, ev...)
+		for _, word := range strings.Fields(line) {
+			if v, ok := strings.CutPrefix(word, "console="); ok && v != "" {
+				s.State("iso.console", l.platform, v, ev...)
+			}
+		}
 	}
 	worst := ""
 	for _, name := range append([]string{e.kernel}, e.initrds[:min(len(e.initrds), maxInitrds)]...) {

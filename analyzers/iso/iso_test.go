@@ -83,6 +83,8 @@ var wantFacts = map[string][]string{
 		"iso.entry bios = quiet @ !/isolinux/isolinux.cfg:4",
 		"iso.entry bios = boot @ !/isolinux/isolinux.cfg:7",
 		"iso.cmdline bios = root=LABEL=rr console=tty0 console=ttyS0,115200n8 @ !/isolinux/isolinux.cfg:10",
+		"iso.console bios = tty0 @ !/isolinux/isolinux.cfg:10",
+		"iso.console bios = ttyS0,115200n8 @ !/isolinux/isolinux.cfg:10",
 		"iso.kernel bios = present @ !/isolinux/isolinux.cfg:8",
 	},
 	"joliet.iso": {
@@ -99,6 +101,7 @@ var wantFacts = map[string][]string{
 		"iso.boot  = efi @ :1",
 		"iso.entry bios = linux @ !/isolinux/isolinux.cfg:2",
 		"iso.cmdline bios = console=ttyS0,115200 quiet @ !/isolinux/isolinux.cfg:4",
+		"iso.console bios = ttyS0,115200 @ !/isolinux/isolinux.cfg:4",
 		"iso.kernel bios = present @ !/isolinux/isolinux.cfg:3",
 		"iso.entry efi = Installer @ !/boot/efi.img!/EFI/BOOT/grub.cfg:5",
 		"iso.entry efi = Installer (serial console=ttyS0) @ !/boot/efi.img!/EFI/BOOT/grub.cfg:9",
@@ -111,6 +114,7 @@ var wantFacts = map[string][]string{
 		"iso.entry efi = installer-1 @ !/efi.img!/loader/entries/installer-1.conf:1",
 		"iso.entry efi = memtest @ !/efi.img!/loader/entries/memtest.conf:1",
 		"iso.cmdline efi = root=LABEL=x console=ttyS0,9600 @ !/efi.img!/loader/entries/installer-1.conf:4",
+		"iso.console efi = ttyS0,9600 @ !/efi.img!/loader/entries/installer-1.conf:4",
 		"iso.kernel efi = missing @ !/efi.img!/loader/entries/installer-1.conf:2",
 	},
 	"hybrid.iso": {
@@ -122,6 +126,7 @@ var wantFacts = map[string][]string{
 		"iso.kernel bios = present @ !/isolinux/isolinux.cfg:3",
 		"iso.entry efi = Disk @ !/boot/efi.img!/EFI/BOOT/grub.cfg:1",
 		"iso.cmdline efi = console=ttyS0 @ !/boot/efi.img!/EFI/BOOT/grub.cfg:1",
+		"iso.console efi = ttyS0 @ !/boot/efi.img!/EFI/BOOT/grub.cfg:1",
 		"iso.kernel efi = present @ !/boot/efi.img!/EFI/BOOT/grub.cfg:1",
 	},
 	"usb.iso": {

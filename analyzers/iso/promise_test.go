@@ -38,7 +38,7 @@ func promises(t *testing.T, data []byte, p analyzers.Params) []string {
 			leads(t, m, data, e)
 		}
 		switch f.Name {
-		case "iso.label", "iso.boot", "iso.entry", "iso.cmdline", "iso.kernel", "iso.squashfs", "iso.unit-setting":
+		case "iso.label", "iso.boot", "iso.entry", "iso.cmdline", "iso.console", "iso.kernel", "iso.squashfs", "iso.unit-setting":
 			continue
 		}
 		e := f.Evidence[0]
