@@ -28,6 +28,13 @@ func load(t *testing.T) []*Case {
 	if len(cases) < 10 {
 		t.Fatalf("only %d cases", len(cases))
 	}
+	if underRace { // it takes ten times as long, and races are in all cases alike
+		var some []*Case
+		for i := 0; i < len(cases); i += 12 {
+			some = append(some, cases[i])
+		}
+		return some
+	}
 	return cases
 }
 
