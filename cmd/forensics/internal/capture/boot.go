@@ -202,10 +202,10 @@ func (m *machine) ask(ctx context.Context) error {
 	m.progress.Stage("boot: waiting for a shell")
 	if err := m.login(ctx); err != nil {
 		m.picture(ctx)
-		m.why("no shell: " + err.Error())
 		if ctx.Err() != nil {
 			return nil // we were told to stop
 		}
+		m.why("no shell: " + err.Error())
 		return m.json("guest/access.json", access{Schema: accessSchema, GaveUp: oneLine(err.Error())})
 	}
 	m.mu.Lock()

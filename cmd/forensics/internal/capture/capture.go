@@ -120,7 +120,7 @@ func Run(ctx context.Context, cfg Config) error {
 	c := &capture{Config: cfg, bundle: b, progress: cfg.Progress}
 	err = c.parts(ctx)
 	if ctx.Err() != nil {
-		c.why("interrupted")
+		c.whys = append([]string{"interrupted"}, c.whys...)
 	}
 	return errors.Join(err, b.Finish(len(c.whys) == 0, strings.Join(c.whys, "; ")))
 }
