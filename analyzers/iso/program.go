@@ -121,16 +121,22 @@ func (p *program) add(r *root, name string) {
 	p.texts = append(p.texts, t)
 }
 
-// mentions returns the first line that has the name as a word.
-func (p *program) mentions(name string) (bundle.Evidence, bool) {
+// mentions returns the first line that has the name as a word; a comment of a
+// script calls nothing.
+func (p *program) mentions(name string, comments bool) (bundle.Evidence, bool) {
 	re, err := regexp.Compile(`(?m)^.*(?:^|[^\w.@-])` + regexp.QuoteMeta(name) + `(?:\.(?:service|socket))?(?:[^\w@-]|$).*$`)
 	if err != nil || name == "" {
 		return bundle.Evidence{}, false
 	}
 	for _, t := range p.texts {
-		if loc := re.FindIndex(t.data); loc != nil {
-			return t.span(loc[0], loc[1]), true
+		for _, loc := range re.FindAllIndex(t.data, maxMentions) {
+			if comments || !bytes.HasPrefix(bytes.TrimSpace(t.data[loc[0]:loc[1]]), []byte("#")) {
+				return t.span(loc[0], loc[1]), true
+			}
 		}
 	}
 	return bundle.Evidence{}, false
 }
+
+// maxMentions bounds the lines of a text that are looked at.
+const maxMentions = 100

@@ -232,3 +232,21 @@ func TestOtherArchive(t *testing.T) {
 		t.Error("/boot/fine.tar.gz is not at the top")
 	}
 }
+
+// TestMentions: a name counts as a word, and calls something outside comments.
+func TestMentions(t *testing.T) {
+	data := []byte("#!/bin/sh\n# modprobe dm_mod\n  # needs sshd\n/bin/disko --mode x\nlvcreate-wrapper\nsystemctl start sshd.service\n")
+	p := &program{texts: []*text{{path: "x", data: data, lines: bundle.NewLineIndex(data)}}}
+	for _, c := range []struct {
+		name     string
+		comments bool
+		line     int // 0: not mentioned
+	}{
+		{"modprobe", false, 0}, {"modprobe", true, 2}, {"disko", false, 4}, {"lvcreate", false, 0},
+		{"sshd", false, 6}, {"sshd", true, 3}, {"ssh", true, 0}, {"", true, 0},
+	} {
+		if ev, ok := p.mentions(c.name, c.comments); ok != (c.line > 0) || ok && ev.Line != c.line {
+			t.Errorf("%q, comments %v: %v at line %d, want %d", c.name, c.comments, ok, ev.Line, c.line)
+		}
+	}
+}

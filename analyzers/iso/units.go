@@ -156,7 +156,7 @@ func (s *promiser) environment(u *unitfile.Unit, own *program) {
 	}
 	lacks := false
 	for _, c := range s.params["unit-commands"] {
-		by, mentioned := own.mentions(c)
+		by, mentioned := own.mentions(c, false)
 		if found[c] || !mentioned {
 			continue
 		}
@@ -206,7 +206,7 @@ func (s *promiser) orders(t *unitfile.Tree, u *unitfile.Unit, own *program) {
 			return
 		}
 		ev := []bundle.Evidence{s.option(o, a)}
-		if by, ok := own.mentions(strings.TrimSuffix(strings.TrimSuffix(other, ".service"), ".socket")); ok {
+		if by, ok := own.mentions(strings.TrimSuffix(strings.TrimSuffix(other, ".service"), ".socket"), true); ok {
 			ev = append(ev, by)
 		} else if own.known {
 			return
