@@ -48,7 +48,7 @@ func (s *promiser) option(u *unitfile.Unit, o unitfile.Option) bundle.Evidence {
 	return bundle.Evidence{}
 }
 
-// whole is the evidence of a unit as a file: its fragment's first section.
+// file is the evidence that a unit has a file: the header of its first section.
 func (s *promiser) file(u *unitfile.Unit) (bundle.Evidence, bool) {
 	for _, src := range u.Sources {
 		at := bytes.IndexByte(src.Data, '[')
