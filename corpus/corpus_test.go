@@ -233,13 +233,13 @@ func evidenceBytes(run *bundle.Run, p string) ([]byte, error) {
 
 // erase blanks evidence in the artifact that holds it: of a file within an
 // image, the bytes where they stand in the image.
-func erase(part map[string][]byte, e bundle.Evidence) error {
+func erase(part, whole map[string][]byte, e bundle.Evidence) error {
 	outer, inner, nested := strings.Cut(e.Path, "!")
 	if !nested {
 		part[e.Path] = blank(part[e.Path], e)
 		return nil
 	}
-	data := part[outer]
+	data := whole[outer]
 	m, err := iso.Open(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return err
@@ -248,12 +248,20 @@ func erase(part map[string][]byte, e bundle.Evidence) error {
 	if err != nil {
 		return err
 	}
-	// Configurations are small and stand in one piece.
+	// Configurations are small and stand in one piece. What is compressed goes
+	// with the superblock of the volume that it is in.
+	start, end := e.Start, e.End
+	if volume, _, deep := strings.Cut(inner, "!"); deep && !bytes.Contains(data, file) {
+		if file, err = m.ReadNested(volume); err != nil {
+			return err
+		}
+		start, end = 0, 96
+	}
 	at := int64(bytes.Index(data, file))
 	if at < 0 {
 		return fmt.Errorf("%s is not in one piece", e.Path)
 	}
-	part[outer] = blank(data, bundle.Evidence{Start: at + e.Start, End: at + e.End})
+	part[outer] = blank(part[outer], bundle.Evidence{Start: at + start, End: at + end})
 	return nil
 }
 
@@ -281,7 +289,7 @@ func TestErased(t *testing.T) {
 			}
 			part := clone(files)
 			for _, e := range v.Evidence {
-				if err := erase(part, e); err != nil {
+				if err := erase(part, files, e); err != nil {
 					t.Errorf("%s: %s: %v", c.Name, v.Condition.ID, err)
 				}
 			}
