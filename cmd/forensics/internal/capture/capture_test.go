@@ -116,8 +116,8 @@ func TestImage(t *testing.T) {
 	}
 	lines := tree(t, cfg.Output)
 	for path, e := range map[string]treeEntry{
-		"/isolinux":                                 {Type: "directory", Mode: "0555"},
-		"/live/initrd.img!/init":                    {Type: "file", Mode: "0644", Size: 10},
+		"/isolinux":              {Type: "directory", Mode: "0555"},
+		"/live/initrd.img!/init": {Type: "file", Mode: "0644", Size: 10},
 		"/live/filesystem.squashfs!/usr/sbin/lvs":   {Type: "link", Mode: "0777", Size: 3, Link: "lvm"},
 		"/live/filesystem.squashfs!/etc/sudoers.d/": {},
 	} {
