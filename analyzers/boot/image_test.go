@@ -1,35 +1,21 @@
 package boot
 
 import (
-	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
-	"io"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"forensics/analyzers"
+	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/bundle"
 )
 
 // TestImage: the image of testdata beside what the boot left behind. Its menu
 // has two entries, the second one starts by itself.
 func TestImage(t *testing.T) {
-	f, err := os.Open("../iso/testdata/rr.iso.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := analyzertest.Gunzip(t, "../iso/testdata/rr.iso.gz")
 	digest := fmt.Sprintf("%x", sha256.Sum256(data))
 	kernel := func(line string) string {
 		return "[    0.000000] Linux version 6.12.58 (builder@host) #1 SMP\n[    0.000000] Command line: " + line + "\n"

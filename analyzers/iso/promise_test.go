@@ -2,16 +2,14 @@ package iso
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"forensics/analyzers"
+	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/bundle"
 )
 
@@ -136,20 +134,7 @@ func after(list []string, prefix string, more ...string) []string {
 // rootImage is an image of testdata/roots/build.sh.
 func rootImage(t testing.TB, name string) []byte {
 	t.Helper()
-	f, err := os.Open("testdata/roots/" + name + ".iso.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return analyzertest.Gunzip(t, "testdata/roots/"+name+".iso.gz")
 }
 
 func TestRoots(t *testing.T) {

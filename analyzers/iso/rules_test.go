@@ -1,14 +1,11 @@
 package iso_test
 
 import (
-	"compress/gzip"
-	"io"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"forensics/analyzers"
 	"forensics/analyzers/all"
+	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/bundle"
 	"forensics/rules"
 )
@@ -124,7 +121,7 @@ func TestBeforeBoot(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]string{"iso.serial-console": c.console, "iso.boot-profile": c.parts, "iso.unit": c.unit}
-		run := &bundle.Run{Artifacts: []*bundle.Artifact{bundle.NewArtifact("x.iso", bundle.ISO, unzip(t, c.image+".iso.gz"))}}
+		run := &bundle.Run{Artifacts: []*bundle.Artifact{bundle.NewArtifact("x.iso", bundle.ISO, analyzertest.Gunzip(t, "testdata/roots/"+c.image+".iso.gz"))}}
 		for _, v := range set.Evaluate(analyzers.Analyze(run, all.List, p.Params), p.Params).Verdicts {
 			w := want[v.Condition.ID]
 			if w == "" {
@@ -138,22 +135,4 @@ func TestBeforeBoot(t *testing.T) {
 			t.Errorf("%s: %s", c.image, problem.Text)
 		}
 	}
-}
-
-func unzip(t *testing.T, name string) []byte {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata/roots", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }

@@ -1,29 +1,17 @@
 package main
 
 import (
-	"compress/gzip"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"forensics/analyzers/analyzertest"
 )
 
 // TestShowImage: an image and what lies in it.
 func TestShowImage(t *testing.T) {
-	f, err := os.Open("../../analyzers/iso/testdata/roots/root-nixos-remains.iso.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := analyzertest.Gunzip(t, "../../analyzers/iso/testdata/roots/root-nixos-remains.iso.gz")
 	image := filepath.Join(t.TempDir(), "x.iso")
 	if err := os.WriteFile(image, data, 0o666); err != nil {
 		t.Fatal(err)

@@ -2,11 +2,9 @@ package capture
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"forensics/analyzers/analyzertest"
 	"forensics/cmd/forensics/internal/capture/probe"
 	"forensics/cmd/forensics/internal/capture/record"
 	"forensics/rules"
@@ -75,19 +74,7 @@ func paths(m record.Manifest) []string {
 // image writes an image of package iso's tests.
 func image(t *testing.T) string {
 	t.Helper()
-	f, err := os.Open("../../../../analyzers/iso/testdata/roots/root-debian.iso.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := analyzertest.Gunzip(t, "../../../../analyzers/iso/testdata/roots/root-debian.iso.gz")
 	name := filepath.Join(t.TempDir(), "debian.iso")
 	if err := os.WriteFile(name, data, 0o600); err != nil {
 		t.Fatal(err)
