@@ -3,8 +3,9 @@
 // shows it.
 //
 // The commands are thin: they find files, call analyzers and rules, and hand
-// one report value to a renderer. All that touches the world (files, terminal,
-// environment, signals) is in this package and in internal/tty.
+// one report value to a renderer. All that touches the world is in this package
+// (files, environment, signals), in internal/tty, and in internal/capture, which
+// alone starts programs and boots machines.
 package main
 
 import (
