@@ -55,8 +55,8 @@ const maxShown = 16 << 10
 // Kind names what an artifact's content is.
 type Kind string
 
-// The kinds of artifact. Serial, Journal, NativeJ, Capture, Harness, Metadata,
-// BuildLog and Dmesg are read by analyzers; the others are listed only.
+// The kinds of artifact. Analyzers read them but for Excerpt, Report, Copy,
+// Binary and Empty, which are listed only.
 const (
 	Serial   Kind = "serial"         // bytes of a serial console, boot loader to shell
 	Journal  Kind = "journal"        // journalctl text: short, json or export form
