@@ -48,7 +48,8 @@ type Report struct {
 	Runs       []Run            `json:"runs"`       // oldest first, runs without a time last
 	Trouble    []bundle.Problem `json:"trouble"`    // what was to be analysed and could not be
 	Problems   []bundle.Problem `json:"problems"`   // notes that belong to no run
-	Comparison any              `json:"comparison"` // null here
+	Comparison *Comparison      `json:"comparison"` // null but for diff
+	History    *History         `json:"history"`    // null but for diff --all
 }
 
 // Tool is the program that made the report.

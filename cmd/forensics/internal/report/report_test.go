@@ -423,8 +423,8 @@ func TestMarkdownTables(t *testing.T) {
 // TestMapped holds that every string is met and the original stays.
 func TestMapped(t *testing.T) {
 	r, before := reportOf(failed()), reportOf(failed())
-	r.Comparison = map[string]any{"a": []any{"b"}}
-	before.Comparison = map[string]any{"a": []any{"b"}}
+	r.Comparison = &Comparison{From: "a", Flips: []Flip{{Condition: "b", Evidence: []SideEvidence{{Side: SideTo}}}}}
+	before.Comparison = &Comparison{From: "a", Flips: []Flip{{Condition: "b", Evidence: []SideEvidence{{Side: SideTo}}}}}
 	m := mapped(r, func(string) string { return "X" })
 	if d := cmp.Diff(before, r); d != "" {
 		t.Errorf("the original changed: %s", d)
