@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -104,7 +105,7 @@ func (l *loader) add(e *entry) {
 }
 
 func (l *loader) condition(d *document, n *yaml.Node) *entry {
-	m := d.mapping(n, "a condition", "id", "phase", "title", "plan", "needs", "observer", "pass", "fail", "decide", "remedy")
+	m := d.mapping(n, "a condition", "id", "phase", "title", "plan", "needs", "observer", "inputs", "pass", "fail", "decide", "remedy")
 	if m == nil {
 		return nil
 	}
@@ -131,6 +132,7 @@ func (l *loader) condition(d *document, n *yaml.Node) *entry {
 			e.Needs = append(e.Needs, s.value)
 		}
 	}
+	l.inputs(d, m["inputs"], e.Condition)
 	l.decisions(d, m["decide"], e.Condition)
 	if e.id == nil {
 		return nil
@@ -166,6 +168,30 @@ func flag(d *document, n *yaml.Node, what string) bool {
 		d.mistake(n, "%s must be true or false", what)
 	}
 	return n.Value == "true"
+}
+
+// inputs reads facts, each with a glob of its subject behind a space where not
+// all subjects are meant.
+func (l *loader) inputs(d *document, n *yaml.Node, c *Condition) {
+	for _, x := range d.list(n, "inputs") {
+		s := d.text(x, "a fact in inputs")
+		if s == nil {
+			continue
+		}
+		name, subject, _ := strings.Cut(s.value, " ")
+		t := l.types[name]
+		switch {
+		case t == nil:
+			d.mistakeAt(s.at(0), "no analyzer states a fact %q%s", name, didYouMean(name, l.factNames))
+			continue
+		case subject != "" && t.Subject == "":
+			d.mistakeAt(s.at(0), "the fact %s has no subject", name)
+		}
+		if _, err := path.Match(subject, ""); err != nil {
+			d.mistakeAt(s.at(0), "%q is no glob: %v", subject, err)
+		}
+		c.Inputs = append(c.Inputs, Input{Fact: name, Subject: subject})
+	}
 }
 
 func (l *loader) decisions(d *document, n *yaml.Node, c *Condition) {

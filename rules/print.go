@@ -58,6 +58,13 @@ func (c *Condition) markdown(b *bytes.Buffer) {
 			fmt.Fprintf(b, "  - %s\n", escape(d))
 		}
 	}
+	if len(c.Inputs) > 0 {
+		var facts []string
+		for _, in := range c.Inputs {
+			facts = append(facts, code(in.String()))
+		}
+		fmt.Fprintf(b, "- Rests on: %s\n", strings.Join(facts, ", "))
+	}
 	if c.Remedy != "" {
 		fmt.Fprintf(b, "- Remedy: %s\n", escape(c.Remedy))
 	}

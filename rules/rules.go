@@ -69,6 +69,7 @@ package rules
 import (
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
+	"strings"
 )
 
 // Source is a file, named as messages shall name it.
@@ -88,6 +89,7 @@ type Condition struct {
 	Pass     []*Clause
 	Fail     []*Clause
 	Decide   []string // what would decide an unknown, ${} as written
+	Inputs   []Input  // what from outside the guest it rests on, beyond the facts of its clauses
 	Remedy   string
 
 	decide []*template
@@ -161,6 +163,16 @@ type Cause struct {
 	Explains  []string // failed conditions that it explains
 	Unproven  []string // unknown needs of which it could be the consequence
 }
+
+// Input is facts that a condition rests on though no clause reads them: its
+// clauses read what became of them. No verdict depends on an input; it tells
+// which change between two runs may be behind a change of the verdict.
+type Input struct {
+	Fact    string
+	Subject string // glob of path.Match, "" for any
+}
+
+func (in Input) String() string { return strings.TrimSpace(in.Fact + " " + in.Subject) }
 
 // Contradiction is a fact about which artifacts disagree.
 type Contradiction struct {

@@ -37,6 +37,16 @@ type Launch struct {
 	arg func(i int) bundle.Evidence
 }
 
+// Place returns where argument i stands.
+func (l *Launch) Place(i int) bundle.Evidence { return l.arg(i) }
+
+// From returns the commands that were run, metadata's first, then those of
+// logs, each in the order of artifacts.
+func From(p *analyzers.Pass) []*Launch {
+	ls, _ := p.ResultOf[Analyzer].([]*Launch)
+	return ls
+}
+
 // Analyzer states what was run as the virtual machine.
 var Analyzer = &analyzers.Analyzer{
 	Name: "qemu",
@@ -69,7 +79,7 @@ var Analyzer = &analyzers.Analyzer{
 
 type reader struct {
 	*hosttext.Teller
-	launches int
+	launches []*Launch
 	problem  func(path, text string)
 }
 
@@ -81,7 +91,7 @@ func run(p *analyzers.Pass) (any, error) {
 	for _, l := range hosttext.Logs(p, bundle.Serial, bundle.Harness, bundle.Capture) {
 		r.log(l)
 	}
-	return nil, nil
+	return r.launches, nil
 }
 
 // program matches the names of QEMU's programs: qemu-system-ARCH, Red Hat's
@@ -98,11 +108,11 @@ const maxLaunches = 64
 
 // launch records argv and states what it asks for.
 func (r *reader) launch(argv []string, whole []bundle.Evidence, arg func(i int) bundle.Evidence) {
-	if !isQEMU(argv) || r.launches >= maxLaunches {
+	if !isQEMU(argv) || len(r.launches) >= maxLaunches {
 		return
 	}
 	l := &Launch{Command: ParseArgv(argv), Evidence: whole[0], arg: arg}
-	r.launches++
+	r.launches = append(r.launches, l)
 	r.State("qemu.argv", "", Join(argv), whole...)
 	r.machine(l)
 	for _, d := range l.Drives {
