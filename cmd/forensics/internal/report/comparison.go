@@ -11,7 +11,7 @@ import (
 // every From with its To, and NewlyReached with NoLongerReached, and nothing
 // else but the sentences.
 type Comparison struct {
-	From     string `json:"from"` // path of the run, or of the baseline
+	From     string `json:"from"` // path of the run as in Report.Runs, or of the baseline
 	To       string `json:"to"`
 	Headline string `json:"headline"` // one sentence
 	// Flips are the conditions whose status differs, in catalogue order.
@@ -130,4 +130,30 @@ type Group struct {
 	Condition string `json:"condition"`
 	Because   string `json:"because"` // of the first run
 	Runs      []int  `json:"runs"`    // indexes into History.Runs
+}
+
+// ComparisonStatus returns the exit status that the comparison or the history
+// stands for, as diff(1) has it: 0 when no condition flipped and none fails for
+// another reason, 1 when one does, 2 when there is trouble, or nothing was set
+// side by side. Of a history, 1 says that a condition turned.
+func (r *Report) ComparisonStatus() int {
+	c, h := r.Comparison, r.History
+	switch {
+	case len(r.Trouble) > 0 || c == nil && h == nil || h != nil && len(h.Runs) == 0:
+		return 2
+	case c != nil && !c.same(), h != nil && len(h.Turns) > 0:
+		return 1
+	}
+	return 0
+}
+
+// Redacted returns a copy of c without the secrets that Redact knows. What is
+// quoted beside a verdict went through Build; what a comparison quotes did not.
+func (c *Comparison) Redacted() *Comparison {
+	return mappedLines(&Report{Comparison: c}, Redact, Redact).Comparison
+}
+
+// Redacted is Comparison.Redacted for a history.
+func (h *History) Redacted() *History {
+	return mappedLines(&Report{History: h}, Redact, Redact).History
 }

@@ -71,7 +71,50 @@ func withLists(r *Report) *Report {
 	for i := range r.Runs {
 		c.Runs[i] = r.Runs[i].withLists()
 	}
+	c.Comparison, c.History = r.Comparison.withLists(), r.History.withLists()
 	return &c
+}
+
+func (c *Comparison) withLists() *Comparison {
+	if c == nil {
+		return nil
+	}
+	l := *c
+	l.Flips, l.Mechanisms = listsIn(c.Flips, Flip.withLists), listsIn(c.Mechanisms, Flip.withLists)
+	l.Changes = listsIn(c.Changes, Change.withLists)
+	l.Folded, l.Notes = list(c.Folded), list(c.Notes)
+	return &l
+}
+
+func (f Flip) withLists() Flip {
+	f.Evidence, f.Changes = list(f.Evidence), listsIn(f.Changes, Change.withLists)
+	return f
+}
+
+func (c Change) withLists() Change {
+	c.Feeds, c.Evidence = list(c.Feeds), list(c.Evidence)
+	return c
+}
+
+func (h *History) withLists() *History {
+	if h == nil {
+		return nil
+	}
+	l := *h
+	l.Runs = list(h.Runs)
+	l.Rows = listsIn(h.Rows, func(r HistoryRow) HistoryRow {
+		r.Cells = list(r.Cells)
+		return r
+	})
+	l.Turns = listsIn(h.Turns, func(t Turn) Turn {
+		t.Flip = t.Flip.withLists()
+		return t
+	})
+	l.Groups = listsIn(h.Groups, func(g Group) Group {
+		g.Runs = list(g.Runs)
+		return g
+	})
+	return &l
 }
 
 func (r Run) withLists() Run {
@@ -97,6 +140,15 @@ func causeLists(cs []Cause) []Cause {
 		c.Evidence, c.Explains, c.Unproven = list[bundle.Evidence](c.Evidence), list(c.Explains), list(c.Unproven)
 	}
 	return cs
+}
+
+// listsIn returns a copy of s, never nil, with f applied to each element.
+func listsIn[T any](s []T, f func(T) T) []T {
+	c := make([]T, len(s))
+	for i := range s {
+		c[i] = f(s[i])
+	}
+	return c
 }
 
 func list[T any](s []T) []T {

@@ -1,0 +1,400 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"forensics/analyzers/bundle"
+)
+
+// What text and Markdown say about differences, and in which order. All of it
+// is symmetric: what exchanging the runs exchanges has a word for either way.
+
+const (
+	maxChanges   = 3    // changes below a flip
+	maxDiff      = 20   // lines of a unified diff
+	maxDiffLines = 2000 // the same when all is asked for: a hostile diff ends somewhere
+	maxValue     = 120  // runes of a value
+	maxOpen      = 3    // conditions that only one run decides and that are shown in full
+)
+
+// mappedLines is mapped, but for the unified diffs, the only strings of a
+// report that are more than one line: there, line is applied to each line
+// behind its first byte, which says what the line is.
+func mappedLines(r *Report, f, line func(string) string) *Report {
+	c := mapped(r, f)
+	into := c.changes()
+	for i, from := range r.changes() {
+		into[i].Diff = mapDiff(from.Diff, line)
+	}
+	return c
+}
+
+// cleanLines makes the copy that a renderer of differences works on.
+func cleanLines(r *Report, clean func(string) string) *Report {
+	return mappedLines(r, clean, func(s string) string { return cleanCode(s, clean) })
+}
+
+func mapDiff(diff string, line func(string) string) string {
+	var b strings.Builder
+	n := 0
+	for l := range strings.Lines(diff) {
+		if n++; n > maxDiffLines {
+			b.WriteString("@ the rest is cut\n")
+			break
+		}
+		l = strings.TrimSuffix(l, "\n")
+		mark, rest := " ", l
+		if l != "" && strings.Contains(" +-@\\", l[:1]) {
+			mark, rest = l[:1], l[1:]
+		}
+		b.WriteString(mark + line(rest) + "\n")
+	}
+	return b.String()
+}
+
+// cleanCode is clean for a line whose white space has a meaning.
+func cleanCode(s string, clean func(string) string) string {
+	if cr := strings.TrimSuffix(s, "\r"); cr != s {
+		s = cr + "^M" // else a line that only changed its end looks the same
+	}
+	s = strings.ReplaceAll(s, "\t", "    ")
+	// Clean folds spaces; it keeps each of the wider ones, as a space.
+	return clean(strings.ReplaceAll(s, " ", "\u2007"))
+}
+
+// changes returns every change in r, in a fixed order.
+func (r *Report) changes() []*Change {
+	var all []*Change
+	add := func(cs []Change) {
+		for i := range cs {
+			all = append(all, &cs[i])
+		}
+	}
+	if c := r.Comparison; c != nil {
+		for i := range c.Flips {
+			add(c.Flips[i].Changes)
+		}
+		for i := range c.Mechanisms {
+			add(c.Mechanisms[i].Changes)
+		}
+		add(c.Changes)
+	}
+	if h := r.History; h != nil {
+		for i := range h.Turns {
+			add(h.Turns[i].Changes)
+		}
+	}
+	return all
+}
+
+// same reports whether both runs show the same of every condition.
+func (c *Comparison) same() bool { return len(c.Flips)+len(c.Mechanisms) == 0 }
+
+// sentence is the headline, or, where there is none, what the lists show.
+func (c *Comparison) sentence() string {
+	if strings.TrimSpace(c.Headline) != "" {
+		return c.Headline
+	}
+	switch {
+	case len(c.Flips) == 1:
+		return c.Flips[0].Condition + " went from " + known(c.Flips[0].From) + " to " + known(c.Flips[0].To)
+	case len(c.Flips) > 1:
+		return fmt.Sprintf("%d conditions flipped, %s first", len(c.Flips), c.Flips[0].Condition)
+	case len(c.Mechanisms) > 0:
+		return "no condition flipped; " + c.Mechanisms[0].Condition + " fails for another reason"
+	case c.Differences == 0:
+		return "no condition flipped; no difference"
+	}
+	return fmt.Sprintf("no condition flipped; %s, %s", count(c.Differences, "difference"), c.feeding())
+}
+
+// feeding says how many of the changes that go with no flip a rule reads.
+func (c *Comparison) feeding() string {
+	n := 0
+	for i := range c.Changes {
+		if len(c.Changes[i].Feeds) > 0 {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return "none feeds a rule"
+	case 1:
+		return "1 feeds a rule"
+	}
+	return fmt.Sprintf("%d feed a rule", n)
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// sides returns the two runs, nil for what the report does not hold: a
+// baseline of several runs.
+func (r *Report) sides() (from, to *Run) {
+	c := r.Comparison
+	if c.From == c.To && len(r.Runs) == 2 {
+		return &r.Runs[0], &r.Runs[1] // two reports on runs of one path
+	}
+	return r.run(c.From), r.run(c.To)
+}
+
+func (r *Report) run(path string) *Run {
+	for i := range r.Runs {
+		if r.Runs[i].Path == path {
+			return &r.Runs[i]
+		}
+	}
+	return nil
+}
+
+// describe says when a run started and how far it came.
+func (r *Run) describe() string {
+	if r == nil {
+		return ""
+	}
+	return ", " + r.started() + ", reached " + r.Stage
+}
+
+// reached says in words that a flip is neither a regression nor a repair.
+func (f *Flip) reached() string {
+	switch {
+	case f.NewlyReached:
+		return "newly reached"
+	case f.NoLongerReached:
+		return "no longer reached"
+	}
+	return ""
+}
+
+// turn is the two statuses.
+func (f *Flip) turn(arrow string) string { return known(f.From) + " " + arrow + " " + known(f.To) }
+
+// heading is the two statuses, and whether they merely were reached.
+func (f *Flip) heading(arrow string) string {
+	if f.reached() == "" {
+		return f.turn(arrow)
+	}
+	return f.turn(arrow) + ", " + f.reached()
+}
+
+// known is a status; what is neither pass nor fail is unknown.
+func known(status string) string {
+	if decided(status) {
+		return status
+	}
+	return Unknown
+}
+
+// oneSided reports whether only one of the runs decides the condition.
+func (f *Flip) oneSided() bool { return decided(f.From) != decided(f.To) }
+
+func decided(status string) bool { return status == Pass || status == Fail }
+
+// short says in a line what there is to say about a flip.
+func (f *Flip) short(w wording) string {
+	because, why := f.ToBecause, f.reached()
+	switch {
+	case why != "":
+	case !f.oneSided() && len(f.Changes) > 0:
+		return f.Changes[0].clause(w)
+	case !f.oneSided():
+		return unexplained
+	case decided(f.To):
+		why = "decided in B only"
+	default:
+		why = "decided in A only"
+	}
+	if f.NoLongerReached || f.oneSided() && decided(f.From) {
+		because = f.FromBecause
+	}
+	if because == "" {
+		return why
+	}
+	return why + ": " + w.prose(because)
+}
+
+// unexplained is said of a flip that no change goes with.
+const unexplained = "no difference in what was captured goes with it"
+
+// split sets the flips that are worth a section apart from those that follow
+// from an earlier one, or were merely seen by one of the runs.
+func split(flips []Flip) (full, compact []*Flip) {
+	open := 0
+	for i := range flips {
+		f := &flips[i]
+		seen := f.oneSided() && (len(f.Changes) == 0 || open == maxOpen)
+		if f.reached() != "" || seen {
+			compact = append(compact, f)
+			continue
+		}
+		if f.oneSided() {
+			open++
+		}
+		full = append(full, f)
+	}
+	return full, compact
+}
+
+// ofSide returns the evidence of one run.
+func ofSide(ev []SideEvidence, side string) []bundle.Evidence {
+	var out []bundle.Evidence
+	for _, e := range ev {
+		if e.Side == side {
+			out = append(out, e.Evidence)
+		}
+	}
+	return out
+}
+
+// wording is how a format writes what differs.
+type wording struct {
+	arrow string
+	value func(string) string // something of an artifact
+	prose func(string) string // a sentence about it
+	whole bool                // values are not cut
+}
+
+// text is the change without its kind: "drives: 1 -> 3".
+func (c *Change) text(w wording) string {
+	from, to := c.From, c.To
+	if !w.whole {
+		from, to = excerpts(from, to)
+	}
+	word, value := "", ""
+	switch {
+	case c.From == c.To:
+		value = w.prose(c.Summary)
+	case c.From == "":
+		word, value = "new ", w.value(to)
+	case c.To == "":
+		word, value = "gone ", w.value(from)
+	default:
+		value = w.value(from) + " " + w.arrow + " " + w.value(to)
+	}
+	switch {
+	case c.Subject == "":
+		return word + value
+	case value == "" || word != "" && c.Subject == c.From+c.To: // a message is its own value
+		return word + w.value(c.Subject)
+	}
+	return word + w.value(c.Subject) + ": " + value
+}
+
+// clause is the change in one clause.
+func (c *Change) clause(w wording) string {
+	if c.Summary != "" {
+		return w.prose(c.Summary)
+	}
+	return w.value(c.Kind) + " " + c.text(w)
+}
+
+// excerpts cuts long values. What they have in common at the start goes first:
+// two command lines may differ at the end alone.
+func excerpts(a, b string) (string, string) {
+	if len(a) <= maxValue && len(b) <= maxValue {
+		return a, b
+	}
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	const kept = 24 // runes before the difference, to find the place by
+	for range kept {
+		_, n := utf8.DecodeLastRuneInString(a[:same])
+		same -= n
+	}
+	if same < kept || a == b {
+		return cut(a), cut(b)
+	}
+	return cut("…" + a[same:]), cut("…" + b[same:])
+}
+
+func cut(s string) string {
+	n := 0
+	for i := range s {
+		if n == maxValue {
+			return s[:i] + "…"
+		}
+		n++
+	}
+	return s
+}
+
+// kind is the differences of one kind that go with no flip.
+type kind struct {
+	name    string
+	changes []*Change
+	folded  int // that are not listed
+}
+
+func (k *kind) count() int { return len(k.changes) + k.folded }
+
+// kinds returns the other differences in the order in which the kinds appear.
+func (c *Comparison) kinds() []kind {
+	var ks []kind
+	at := map[string]int{}
+	of := func(name string) *kind {
+		i, ok := at[name]
+		if !ok {
+			i = len(ks)
+			at[name] = i
+			ks = append(ks, kind{name: name})
+		}
+		return &ks[i]
+	}
+	for i := range c.Changes {
+		k := of(c.Changes[i].Kind)
+		k.changes = append(k.changes, &c.Changes[i])
+	}
+	for _, f := range c.Folded {
+		if f.Count > 0 {
+			of(f.Kind).folded += f.Count
+		}
+	}
+	return ks
+}
+
+// others counts the differences of all kinds.
+func others(ks []kind) int {
+	n := 0
+	for i := range ks {
+		n += ks[i].count()
+	}
+	return n
+}
+
+// harmless reports whether the differences of the kind differ always.
+func (k *kind) harmless() bool {
+	for _, c := range k.changes {
+		if !c.Harmless {
+			return false
+		}
+	}
+	return len(k.changes) > 0
+}
+
+// first is the kind's likeliest change, "" when none is listed.
+func (k *kind) first(w wording) string {
+	if len(k.changes) == 0 {
+		return ""
+	}
+	if k.harmless() {
+		return "harmless: " + k.changes[0].text(w)
+	}
+	return k.changes[0].text(w)
+}
+
+// remarks are the notes on the comparison and those that belong to no run.
+func (r *Report) remarks(notes []string) []string {
+	out := append([]string{}, notes...)
+	for _, n := range r.Problems {
+		out = append(out, problem(n))
+	}
+	return out
+}
