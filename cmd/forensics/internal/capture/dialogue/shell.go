@@ -15,9 +15,9 @@ import (
 var agent string
 
 // loop reads lines and evaluates them, until exit. Ctrl-C and Ctrl-\ end what
-// runs, not the loop. It holds no single quote.
-const loop = `o=$(stty -g);stty -echo cols 240;trap t=1 INT QUIT;` +
-	`while t=;IFS= read -r l||[ "$t" ];do [ "$t" ]||eval "$l";done;stty "$o"`
+// runs, not the loop; break does. It holds no single quote.
+const loop = `o=$(stty -g) c=$(stty size);stty -echo cols 240;trap t=1 INT QUIT;` +
+	`while t=;IFS= read -r l||[ "$t" ];do [ "$t" ]||eval "$l";done;stty "$o";stty cols "${c#* }"`
 
 // environment of all scripts: no colours, no pager, wide tables, the C locale
 // (in UTF-8 where the guest has that).
@@ -27,6 +27,7 @@ const environment = `export TERM=dumb NO_COLOR=1 SYSTEMD_COLORS=0 SYSTEMD_PAGER=
 
 // level is one loop, in another's if it is not the first.
 type level struct {
+	loop   ended
 	dir    string
 	enc    string
 	sum    string
@@ -36,6 +37,12 @@ type level struct {
 	number int
 }
 
+// ended is how one sees that a loop has ended.
+type ended struct {
+	mark string // a variable that only it and what it starts have
+	left nonce  // said by the shell below when it reads the terminal again
+}
+
 // Times of a request. A guest under software emulation on a busy host may
 // stall for many seconds.
 const (
@@ -43,6 +50,11 @@ const (
 	lastAsk  = 15 * time.Second
 	lostAsk  = 90 * time.Second // silence until the shell counts as lost
 	deadAsk  = 6 * time.Second  // the same, when the screen shows another reason
+
+	// Leaving decides nothing: a guest that is that slow to let us go is shut
+	// down all the same.
+	leaveAsk   = 20 * time.Second
+	leaveEvery = 5 * time.Second
 )
 
 // errSilent says that a request had no answer for as long as it may take.
@@ -58,6 +70,8 @@ type request struct {
 	// quiet is the silence after which the wait ends, counted from the last
 	// token of use.
 	quiet time.Duration
+	// every is the silence after which it is sent again; 0 is firstAsk.
+	every time.Duration
 	// busy: the shell may run something long, so that only a panic or a reboot
 	// shows that it is gone.
 	busy bool
@@ -70,7 +84,11 @@ func (d *Dialogue) ask(ctx context.Context, q request) (int, error) {
 	start := pos
 	scan := newScanner(q.nonce)
 	said := map[string]int{}
-	every, sent := firstAsk, 0
+	patient := firstAsk
+	if q.every > 0 {
+		patient = q.every
+	}
+	every, sent := patient, 0
 	var useful, due time.Time
 	useful = time.Now()
 	for {
@@ -102,7 +120,7 @@ func (d *Dialogue) ask(ctx context.Context, q request) (int, error) {
 				return sent, nil
 			}
 			if use {
-				useful, every = time.Now(), firstAsk
+				useful, every = time.Now(), patient
 				due = useful.Add(every)
 			}
 		}
@@ -154,12 +172,24 @@ func (d *Dialogue) eval(ctx context.Context, command string, quiet time.Duration
 
 // enter starts the loop in the shell that reads the terminal now, behind words
 // like "sudo -n". Typed twice, the line only answers again.
-func (d *Dialogue) enter(ctx context.Context, words string, quiet time.Duration) error {
+func (d *Dialogue) enter(ctx context.Context, words string, quiet time.Duration) (ended, error) {
 	n := newNonce()
 	ready := n.joined("7")
-	mark := "f" + n.b
-	line := fmt.Sprintf(` [ "$%s" ] && %s || %s env %s=1 sh -c '%s'`, mark, ready, words, mark, loop)
+	e := ended{mark: "f" + n.b, left: newNonce()}
+	line := fmt.Sprintf(` [ "$%s" ] && %s || { %s env %s=1 sh -c '%s';%s; }`, e.mark, ready, words, e.mark, loop, e.left.joined("7"))
 	_, err := d.ask(ctx, request{nonce: n, quiet: quiet,
+		line: func() string { return line },
+		take: func(t string) (bool, bool) { return t == "7", false }})
+	return e, err
+}
+
+// leave ends the loop and waits until the shell below it reads the terminal.
+// Nothing may be typed before that: sudo with a terminal of its own (use_pty,
+// the default of 1.9.14) loses what comes while its command ends, and 1.9.13
+// may hang for ever over it. Typed twice, the line only answers again.
+func (d *Dialogue) leave(ctx context.Context, e ended) error {
+	line := fmt.Sprintf(`[ "$%s" ] && break;%s`, e.mark, e.left.joined("7"))
+	_, err := d.ask(ctx, request{nonce: e.left, quiet: leaveAsk, every: leaveEvery,
 		line: func() string { return line },
 		take: func(t string) (bool, bool) { return t == "7", false }})
 	return err
@@ -168,10 +198,11 @@ func (d *Dialogue) enter(ctx context.Context, words string, quiet time.Duration)
 // Quiet starts the loop in the shell that Login found. The user's own shell
 // waits below it until Leave.
 func (d *Dialogue) Quiet(ctx context.Context) error {
-	if err := d.enter(ctx, "", lostAsk); err != nil {
+	e, err := d.enter(ctx, "", lostAsk)
+	if err != nil {
 		return d.lost(err)
 	}
-	return d.lost(d.settle(ctx, "login"))
+	return d.lost(d.settle(ctx, "login", e))
 }
 
 // lost says that of a shell.
@@ -183,11 +214,11 @@ func (d *Dialogue) lost(err error) error {
 }
 
 // settle makes a fresh loop ready for scripts.
-func (d *Dialogue) settle(ctx context.Context, how string) error {
+func (d *Dialogue) settle(ctx context.Context, how string, e ended) error {
 	if _, err := d.eval(ctx, environment, lostAsk); err != nil {
 		return err
 	}
-	l := level{how: how, number: len(d.levels)}
+	l := level{loop: e, how: how, number: len(d.levels)}
 	for _, dir := range []string{"/run", "/dev/shm", "${XDG_RUNTIME_DIR:-/tmp}", "/tmp", "/"} {
 		l.dir = dir + "/forensics." + newNonce().String()
 		st, err := d.eval(ctx, `D="`+l.dir+`";umask 077;mkdir "$D" "$D/files" 2>/dev/null||[ -d "$D/files" ]`, lostAsk)
@@ -348,10 +379,11 @@ func (d *Dialogue) become(ctx context.Context, how string) error {
 		}
 		words = ""
 	}
-	if err := d.enter(ctx, words, lostAsk); err != nil {
+	e, err := d.enter(ctx, words, lostAsk)
+	if err != nil {
 		return d.lost(err)
 	}
-	return d.lost(d.settle(ctx, how))
+	return d.lost(d.settle(ctx, how, e))
 }
 
 var errNoShell = errors.New("dialogue: no quiet shell yet")
@@ -359,19 +391,19 @@ var errNoShell = errors.New("dialogue: no quiet shell yet")
 func (d *Dialogue) uid() int { return d.levels[len(d.levels)-1].uid }
 
 // Leave removes what the dialogue made in the guest and gives the terminal back
-// to the user's shell.
+// to the user's shell. It waits no longer than leaveAsk for each answer.
 func (d *Dialogue) Leave(ctx context.Context) error {
 	for len(d.levels) > 0 {
-		if _, err := d.eval(ctx, `rm -rf "$D"`, lostAsk); err != nil {
+		if _, err := d.eval(ctx, `rm -rf "$D"`, leaveAsk); err != nil {
 			return d.lost(err)
 		}
 		d.mark = d.Offset()
-		if err := d.port.send(ctx, "exit\n"); err != nil {
-			return d.waited(err)
+		last := d.levels[len(d.levels)-1]
+		if err := d.leave(ctx, last.loop); err != nil {
+			return d.lost(err)
 		}
-		su := d.levels[len(d.levels)-1].how == "su"
 		d.levels = d.levels[:len(d.levels)-1]
-		if su {
+		if last.how == "su" {
 			if err := d.port.send(ctx, "exit\n"); err != nil {
 				return d.waited(err)
 			}
