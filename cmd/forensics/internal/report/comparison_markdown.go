@@ -51,11 +51,12 @@ func (m *markdown) comparison(r *Report, verbose bool) {
 	if verbose {
 		full = every(c.Flips)
 	}
+	told := told{}
 	for _, f := range full {
-		m.flip(f, f.heading("→"), verbose)
+		m.flip(f, f.heading("→"), verbose, told)
 	}
 	for _, f := range every(c.Mechanisms) {
-		m.flip(f, "still fails, for another reason", verbose)
+		m.flip(f, "still fails, for another reason", verbose, told)
 	}
 	m.others(c, verbose)
 	for _, n := range c.Notes {
@@ -95,7 +96,7 @@ func status(s string) string {
 	return known(s)
 }
 
-func (m *markdown) flip(f *Flip, what string, verbose bool) {
+func (m *markdown) flip(f *Flip, what string, verbose bool, told told) {
 	m.f("## %s: %s", code(f.Condition), what)
 	m.f("")
 	if f.Title != "" {
@@ -105,16 +106,17 @@ func (m *markdown) flip(f *Flip, what string, verbose bool) {
 	m.side("A", f.FromBecause)
 	m.side("B", f.ToBecause)
 	m.f("")
-	m.quoted(f.Evidence, verbose)
+	m.fenced(quoted(f.Evidence, verbose))
 	n := len(f.Changes)
 	if !verbose {
 		n = min(n, maxChanges)
 	}
 	for i := range f.Changes[:n] {
-		m.change(i+1, &f.Changes[i], verbose)
+		c := &f.Changes[i]
+		m.change(i+1, c, told.before(c, f.Condition), verbose)
 	}
 	if len(f.Changes) > n {
-		m.table(fmt.Sprintf("%d more", len(f.Changes)-n), pointers(f.Changes[n:]), 0)
+		m.table(fmt.Sprintf("%d more", len(f.Changes)-n), pointers(f.Changes[n:]), maxRows)
 	}
 	if n == 0 && f.reached() == "" {
 		m.f("%s.", strings.ToUpper(unexplained[:1])+unexplained[1:])
@@ -128,19 +130,26 @@ func (m *markdown) side(name, because string) {
 	}
 }
 
-func (m *markdown) change(n int, c *Change, verbose bool) {
-	m.f("**%d.** %s: %s", n, code(c.Kind), c.text(wordingOf(code, prose, verbose)))
+// change writes one change; other is the condition below which it was shown.
+func (m *markdown) change(n int, c *Change, other string, verbose bool) {
+	line := fmt.Sprintf("**%d.** %s: %s", n, code(c.Kind), c.text(wordingOf(code, prose, verbose)))
+	if other != "" {
+		m.f("%s (see %s)", line, code(other))
+		m.f("")
+		return
+	}
+	m.f("%s", line)
 	m.f("")
 	if verbose && c.Summary != "" && c.From != c.To {
 		m.f("%s", prose(c.Summary))
 		m.f("")
 	}
-	m.quoted(c.Evidence, verbose)
-	m.diff(c.Diff, verbose)
+	m.fenced(quoted(c.shows(verbose), verbose))
+	m.fenced(excerpt(c.Diff, verbose))
 }
 
-// quoted writes what the runs show as a diff, which a forge colours.
-func (m *markdown) quoted(ev []SideEvidence, verbose bool) {
+// quoted returns what the runs show as a diff, which a forge colours.
+func quoted(ev []SideEvidence, verbose bool) []string {
 	var lines []string
 	for _, s := range []struct{ mark, side string }{{"- ", SideFrom}, {"+ ", SideTo}} {
 		of := ofSide(ev, s.side)
@@ -151,18 +160,19 @@ func (m *markdown) quoted(ev []SideEvidence, verbose bool) {
 			lines = append(lines, s.mark+at(e)+": "+e.Quote)
 		}
 	}
-	m.fenced(lines)
+	return lines
 }
 
-func (m *markdown) diff(text string, verbose bool) {
-	if text == "" {
-		return
+// excerpt returns the first lines of a unified diff.
+func excerpt(diff string, verbose bool) []string {
+	if diff == "" {
+		return nil
 	}
-	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(diff, "\n"), "\n")
 	if len(lines) > maxDiff && !verbose {
 		lines = append(lines[:maxDiff:maxDiff], fmt.Sprintf("@@ %s more @@", count(len(lines)-maxDiff, "line")))
 	}
-	m.fenced(lines)
+	return lines
 }
 
 // fenced writes lines as they are, behind a fence that none of them can close.
@@ -207,11 +217,8 @@ func (m *markdown) others(c *Comparison, verbose bool) {
 	}
 }
 
-// table lists changes, the first most of them, or, when it is 0, maxRows.
+// table lists changes, the first most of them.
 func (m *markdown) table(summary string, cs []*Change, most int) {
-	if most == 0 {
-		most = maxRows
-	}
 	m.open(summary)
 	w := wordingOf(cellCode, cell, false)
 	m.f("| kind | difference | feeds | where |")

@@ -125,12 +125,13 @@ func (p *printer) comparison(r *Report) {
 	if p.o.Verbose {
 		full, compact = every(c.Flips), nil
 	}
+	told := told{}
 	for _, f := range full {
-		p.flip(f, f.heading("->"), f.style())
+		p.flip(f, f.heading("->"), f.style(), told)
 	}
 	p.compact(compact)
 	for _, f := range every(c.Mechanisms) {
-		p.flip(f, "still fails, for another reason", yellow)
+		p.flip(f, "still fails, for another reason", yellow, told)
 	}
 	if ks := c.kinds(); len(ks) > 0 {
 		p.line("")
@@ -170,7 +171,7 @@ func (f *Flip) style() style {
 }
 
 // flip writes a condition, what each run shows of it, and what goes with it.
-func (p *printer) flip(f *Flip, what string, s style) {
+func (p *printer) flip(f *Flip, what string, s style, told told) {
 	p.line("")
 	for i, l := range wrap(f.Condition, p.o.Width-2-ansi.StringWidth(what)) {
 		l = p.paint(bold, l)
@@ -184,7 +185,7 @@ func (p *printer) flip(f *Flip, what string, s style) {
 	}
 	p.side("  - from: ", f.FromBecause, ofSide(f.Evidence, SideFrom))
 	p.side("  + to:   ", f.ToBecause, ofSide(f.Evidence, SideTo))
-	p.changes(f.Changes, p.o.Verbose)
+	p.changes(f, told)
 	if len(f.Changes) == 0 && f.reached() == "" {
 		p.para(unexplained)
 	}
@@ -210,16 +211,22 @@ func (p *printer) side(head, because string, ev []bundle.Evidence) {
 	}
 }
 
-// changes writes the changes of a flip, ranked.
-func (p *printer) changes(cs []Change, all bool) {
-	n := len(cs)
-	if !all {
+// changes writes the changes of a flip, ranked. What was told before is not
+// told again.
+func (p *printer) changes(f *Flip, told told) {
+	n := len(f.Changes)
+	if !p.o.Verbose {
 		n = min(n, maxChanges)
 	}
-	for i := range cs[:n] {
-		p.change(fmt.Sprintf("  %d. ", i+1), &cs[i])
+	for i := range f.Changes[:n] {
+		head, c, w := fmt.Sprintf("  %d. ", i+1), &f.Changes[i], p.wording()
+		if other := told.before(c, f.Condition); other != "" {
+			p.hang(head, plain, w.value(c.Kind)+" "+c.text(w)+" (see "+other+")")
+			continue
+		}
+		p.change(head, c)
 	}
-	if more := len(cs) - n; more > 0 {
+	if more := len(f.Changes) - n; more > 0 {
 		p.para(fmt.Sprintf("%s %d more: --verbose", p.or("…", "..."), more))
 	}
 }
@@ -239,10 +246,11 @@ func (p *printer) change(head string, c *Change) {
 			p.hang(indent, plain, "harmless")
 		}
 	}
-	for _, e := range p.perSide(ofSide(c.Evidence, SideFrom)) {
+	ev := c.shows(p.o.Verbose)
+	for _, e := range p.perSide(ofSide(ev, SideFrom)) {
 		p.hang(indent+"- ", dim, at(e)+": "+e.Quote)
 	}
-	for _, e := range p.perSide(ofSide(c.Evidence, SideTo)) {
+	for _, e := range p.perSide(ofSide(ev, SideTo)) {
 		p.hang(indent+"+ ", dim, at(e)+": "+e.Quote)
 	}
 	p.diff(indent, c.Diff)
@@ -261,7 +269,7 @@ func (p *printer) diff(indent, text string) {
 			p.line(indent + fmt.Sprintf("%s %s more: --verbose", p.or("…", "..."), count(len(lines)-i, "line")))
 			return
 		}
-		s := diffStyle(l)
+		s := diffStyle(i, l)
 		if !p.o.Verbose {
 			p.line(indent + p.paint(s, strings.TrimRight(ansi.Truncate(l, width, p.or("…", "~")), " ")))
 			continue
@@ -272,13 +280,16 @@ func (p *printer) diff(indent, text string) {
 	}
 }
 
-func diffStyle(line string) style {
-	switch line[:1] {
-	case "+":
+// diffStyle is the colour of line i of a unified diff; the first two name files.
+func diffStyle(i int, line string) style {
+	switch {
+	case i < 2 && (strings.HasPrefix(line, "--- ") || strings.HasPrefix(line, "+++ ")):
+		return bold
+	case line[0] == '+':
 		return green
-	case "-":
+	case line[0] == '-':
 		return red
-	case "@":
+	case line[0] == '@':
 		return dim
 	}
 	return plain
@@ -313,7 +324,11 @@ func (p *printer) kinds(ks []kind) {
 	}
 	for i := range ks {
 		k := &ks[i]
-		p.one(fmt.Sprintf("  %s  %*d  ", pad(p.short(k.name), wide), digits, k.count()), plain, k.first(p.wording()))
+		text, s := k.first(p.wording()), plain
+		if text == "" {
+			text, s = "not listed", dim
+		}
+		p.one(fmt.Sprintf("  %s  %*d  ", pad(p.short(k.name), wide), digits, k.count()), s, text)
 	}
 }
 

@@ -200,18 +200,15 @@ func decided(status string) bool { return status == Pass || status == Fail }
 func (f *Flip) short(w wording) string {
 	because, why := f.ToBecause, f.reached()
 	switch {
-	case why != "":
-	case !f.oneSided() && len(f.Changes) > 0:
-		return f.Changes[0].clause(w)
+	case f.NewlyReached:
+	case f.NoLongerReached:
+		because = f.FromBecause
 	case !f.oneSided():
-		return unexplained
+		return f.changed(w)
 	case decided(f.To):
 		why = "decided in B only"
 	default:
-		why = "decided in A only"
-	}
-	if f.NoLongerReached || f.oneSided() && decided(f.From) {
-		because = f.FromBecause
+		why, because = "decided in A only", f.FromBecause
 	}
 	if because == "" {
 		return why
@@ -219,26 +216,65 @@ func (f *Flip) short(w wording) string {
 	return why + ": " + w.prose(because)
 }
 
+// changed is the likeliest reason in a line.
+func (f *Flip) changed(w wording) string {
+	if len(f.Changes) == 0 {
+		return unexplained
+	}
+	return f.Changes[0].clause(w)
+}
+
 // unexplained is said of a flip that no change goes with.
 const unexplained = "no difference in what was captured goes with it"
 
 // split sets the flips that are worth a section apart from those that follow
-// from an earlier one, or were merely seen by one of the runs.
+// from another one, or were merely seen by one of the runs.
 func split(flips []Flip) (full, compact []*Flip) {
-	open := 0
+	told, open := told{}, 0
+	for i := range flips {
+		if f := &flips[i]; f.reached() == "" && !f.oneSided() {
+			told.all(f)
+		}
+	}
 	for i := range flips {
 		f := &flips[i]
-		seen := f.oneSided() && (len(f.Changes) == 0 || open == maxOpen)
-		if f.reached() != "" || seen {
+		switch {
+		case f.reached() != "":
 			compact = append(compact, f)
-			continue
-		}
-		if f.oneSided() {
+		case !f.oneSided():
+			full = append(full, f)
+		case open == maxOpen || len(f.Changes) == 0 || told[f.Changes[0].key()] != "":
+			compact = append(compact, f)
+		default:
+			full = append(full, f)
+			told.all(f)
 			open++
 		}
-		full = append(full, f)
 	}
 	return full, compact
+}
+
+// told holds, of the changes that were shown, below which condition they were.
+type told map[changeKey]string
+
+type changeKey struct{ kind, subject, from, to string }
+
+func (c *Change) key() changeKey { return changeKey{c.Kind, c.Subject, c.From, c.To} }
+
+func (t told) all(f *Flip) {
+	for i := range f.Changes[:min(maxChanges, len(f.Changes))] {
+		t.before(&f.Changes[i], f.Condition)
+	}
+}
+
+// before returns the other condition below which the change was shown, "" when
+// it was not, and notes that it now is below this one.
+func (t told) before(c *Change, condition string) string {
+	if other, ok := t[c.key()]; ok && other != condition {
+		return other
+	}
+	t[c.key()] = condition
+	return ""
 }
 
 // ofSide returns the evidence of one run.
@@ -292,6 +328,15 @@ func (c *Change) clause(w wording) string {
 		return w.prose(c.Summary)
 	}
 	return w.value(c.Kind) + " " + c.text(w)
+}
+
+// shows returns the evidence that stands below the change: a unified diff says
+// enough by itself.
+func (c *Change) shows(verbose bool) []SideEvidence {
+	if c.Diff != "" && !verbose {
+		return nil
+	}
+	return c.Evidence
 }
 
 // excerpts cuts long values. What they have in common at the start goes first:

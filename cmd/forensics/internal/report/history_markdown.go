@@ -81,14 +81,14 @@ func (m *markdown) turns(h *History, verbose bool) {
 	w := wordingOf(code, prose, verbose)
 	for i := range h.Turns {
 		t := &h.Turns[i]
-		m.f("- %s: %s: %s", code(t.Condition), t.text(h), t.row(w))
+		m.f("- %s: %s: %s", code(t.Condition), t.text(h), t.why(w))
 	}
 	m.f("")
 	if !verbose {
 		return
 	}
 	for i := range h.Turns {
-		m.flip(&h.Turns[i].Flip, h.Turns[i].text(h), true)
+		m.flip(&h.Turns[i].Flip, h.Turns[i].text(h), true, told{})
 	}
 }
 

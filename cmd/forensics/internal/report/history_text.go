@@ -90,6 +90,9 @@ func (p *printer) cells(h *History) {
 	}
 	per := max(1, (p.o.Width-4-wide)/(1+len(strconv.Itoa(len(h.Runs)))))
 	for from := 0; from < len(h.Runs) && len(rows) > 0; from += per {
+		if from > 0 {
+			p.line("")
+		}
 		p.page(h, rows, wide, from, min(from+per, len(h.Runs)))
 	}
 	if len(rows) > 0 {
@@ -154,6 +157,18 @@ func (t *Turn) text(h *History) string {
 	return s
 }
 
+// why is what changed, or, of a condition that was merely reached, what was
+// seen there.
+func (t *Turn) why(w wording) string {
+	switch {
+	case len(t.Changes) == 0 && t.NewlyReached && t.ToBecause != "":
+		return w.prose(t.ToBecause)
+	case len(t.Changes) == 0 && t.NoLongerReached && t.FromBecause != "":
+		return w.prose(t.FromBecause)
+	}
+	return t.changed(w)
+}
+
 // firstBad reports whether the turn is from the condition's last good run to
 // the first bad one after it.
 func (h *History) firstBad(t *Turn) bool {
@@ -180,13 +195,13 @@ func (p *printer) turns(h *History) {
 func (p *printer) turn(t *Turn, text string) {
 	name := p.paint(t.style(), p.short(t.Condition))
 	if !p.o.Verbose {
-		p.hang("  "+name+": ", plain, text+": "+t.row(p.wording()))
+		p.hang("  "+name+": ", plain, text+": "+t.why(p.wording()))
 		return
 	}
 	p.hang("  "+name+": ", plain, text)
 	p.side("  - from: ", t.FromBecause, ofSide(t.Evidence, SideFrom))
 	p.side("  + to:   ", t.ToBecause, ofSide(t.Evidence, SideTo))
-	p.changes(t.Changes, true)
+	p.changes(&t.Flip, told{})
 }
 
 // groups writes which runs failed alike.
