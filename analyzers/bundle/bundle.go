@@ -39,6 +39,7 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"forensics/analyzers/bundle/archive"
 )
@@ -123,7 +124,7 @@ func (a *Artifact) Bytes() ([]byte, error) {
 			return
 		}
 		defer f.Close()
-		a.data, a.err = io.ReadAll(io.LimitReader(f, MaxText+1))
+		a.data, a.err = readAll(f, a.Size)
 		if a.err == nil && len(a.data) > MaxText {
 			a.data, a.err = nil, fmt.Errorf("larger than the %d bytes that are read as text", MaxText)
 		}
@@ -131,6 +132,23 @@ func (a *Artifact) Bytes() ([]byte, error) {
 	})
 	return a.data, a.err
 }
+
+// readAll reads r to its end, or a byte more than MaxText of it. It makes room
+// for size bytes at once, as growing to them needs twice the memory; a size that
+// lies keeps none.
+func readAll(r io.Reader, size int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(size, 0), MaxText)) + bytes.MinRead)
+	_, err := b.ReadFrom(io.LimitReader(r, MaxText+1))
+	if b.Len() < b.Cap()/2 {
+		return bytes.Clone(b.Bytes()), err
+	}
+	return b.Bytes(), err
+}
+
+// Text returns data as a string without copying it. Nobody may change data from
+// then on, as nobody may change an artifact's bytes.
+func Text(data []byte) string { return unsafe.String(unsafe.SliceData(data), len(data)) }
 
 // ReaderAt opens the artifact for reading at any offset and returns its size.
 // The caller calls done when it has read. It is for artifacts that may be
@@ -208,7 +226,12 @@ type Evidence struct {
 // result is cut at MaxQuote runes. Bidirectional overrides go too: they can
 // make a terminal or page show something else than what is there.
 func Printable(s string) string {
+	s = strings.Trim(s, " \t\r\n")
+	if shownAsIs(s) {
+		return s
+	}
 	var b strings.Builder
+	b.Grow(min(len(s), MaxQuote) + len("…"))
 	n, space := 0, false
 	for i := 0; i < len(s); {
 		r, w := utf8.DecodeRuneInString(s[i:])
@@ -241,6 +264,29 @@ func Printable(s string) string {
 		n++
 	}
 	return b.String()
+}
+
+// shownAsIs reports whether Printable leaves s as it is. Most lines are such, and
+// quotes of them need no memory of their own.
+func shownAsIs(s string) bool {
+	n, blank := 0, false
+	for i := 0; i < len(s); n++ {
+		c := s[i]
+		if c == ' ' && blank || c < 0x20 || c == 0x7f || n == MaxQuote {
+			return false
+		}
+		blank = c == ' '
+		if c < utf8.RuneSelf {
+			i++
+			continue
+		}
+		r, w := utf8.DecodeRuneInString(s[i:])
+		if r <= 0xa0 || r == utf8.RuneError && w == 1 || invisible(r) {
+			return false
+		}
+		i += w
+	}
+	return true
 }
 
 // invisible reports whether r changes how other text is shown without showing
@@ -292,7 +338,7 @@ type LineIndex struct{ starts []int64 }
 
 // NewLineIndex indexes data.
 func NewLineIndex(data []byte) *LineIndex {
-	x := &LineIndex{starts: []int64{0}}
+	x := &LineIndex{starts: make([]int64, 1, bytes.Count(data, []byte{'\n'})+1)}
 	for i := 0; ; {
 		j := bytes.IndexByte(data[i:], '\n')
 		if j < 0 {
@@ -313,7 +359,7 @@ func Span(p string, data []byte, x *LineIndex, start, end int64) Evidence {
 	start = min(max(start, 0), int64(len(data)))
 	end = min(max(end, start), int64(len(data)))
 	shown := data[start:min(end, start+maxShown)]
-	return Evidence{Path: p, Line: x.Line(start), Start: start, End: end, Quote: Printable(string(shown))}
+	return Evidence{Path: p, Line: x.Line(start), Start: start, End: end, Quote: Printable(Text(shown))}
 }
 
 // Problem is something about the input that the reader of a report must know.

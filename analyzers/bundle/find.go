@@ -429,38 +429,38 @@ func repeats(a *Artifact, in []*Artifact) bool {
 			continue
 		}
 		whole, err := m.Bytes()
-		if err == nil && contained(data, lineSet(whole)) {
+		if err == nil && contained(data, whole) {
 			return true
 		}
 	}
 	return false
 }
 
-func lineSet(data []byte) map[string]bool {
-	set := map[string]bool{}
+// contained reports whether nearly every line of data stands in whole, too.
+func contained(data, whole []byte) bool {
+	out, all := map[string]int{}, 0 // lines that whole does not have
 	for l := range bytes.Lines(data) {
-		set[bare(l)] = true
-	}
-	return set
-}
-
-func contained(data []byte, set map[string]bool) bool {
-	in, out := 0, 0
-	for l := range bytes.Lines(data) {
-		s := bare(l)
-		switch {
-		case len(s) < 3:
-		case set[s]:
-			in++
-		default:
-			out++
+		if s := bare(l); len(s) >= 3 {
+			out[s]++
+			all++
 		}
 	}
-	return in > 0 && out*5 <= in
+	in := 0
+	for l := range bytes.Lines(whole) {
+		if len(out) == 0 {
+			break
+		}
+		s := bare(l)
+		if n := out[s]; n > 0 {
+			in += n
+			delete(out, s)
+		}
+	}
+	return in > 0 && (all-in)*5 <= in
 }
 
 // bare is a line without escapes, controls and outer space.
-func bare(l []byte) string { return Printable(string(l)) }
+func bare(l []byte) string { return Printable(Text(l)) }
 
 // finish marks excerpts and finds out when the run started.
 func (r *Run) finish() {

@@ -34,7 +34,7 @@ func Decode(a *bundle.Artifact, data []byte) *Transcript {
 	t.split(data)
 	d := &decoder{
 		t:      t,
-		text:   string(data),
+		text:   bundle.Text(data),
 		parser: ansi.NewParser(),
 		g1:     t.EscapesLost,
 		row:    row{gaps: 64 << 10, edits: 1 << 20},

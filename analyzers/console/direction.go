@@ -43,10 +43,24 @@ func (t *Transcript) CutPrompt(s string) (prompt, rest string, ok bool) {
 			return s[:n], s[n:], true
 		}
 	}
-	if n := len(promptRe.FindString(s[:min(len(s), maxPrompt)])); n > 0 {
+	head := s[:min(len(s), maxPrompt)]
+	if !mayPrompt(head) {
+		return "", s, false
+	}
+	if n := len(promptRe.FindString(head)); n > 0 {
 		return s[:n], s[n:], true
 	}
 	return "", s, false
+}
+
+// mayPrompt reports whether promptRe may match s. Most lines are no prompts, and
+// this is much cheaper to tell.
+func mayPrompt(s string) bool {
+	s = strings.TrimPrefix(s, "[")
+	if s == "" || s[0] != '_' && s[0] != '~' && s[0] != '/' && (s[0] < 'a' || s[0] > 'z') {
+		return false
+	}
+	return strings.IndexByte(s, '$') >= 0 || strings.IndexByte(s, '#') >= 0
 }
 
 // direct tells the typed lines from those of the guest.

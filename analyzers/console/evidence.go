@@ -104,7 +104,7 @@ func (t *Transcript) lineOf(off int64) int {
 
 func (t *Transcript) span(line int, start, end int64) bundle.Evidence {
 	quoted := t.Data[start:min(end, start+maxQuoted)]
-	return bundle.Evidence{Path: t.Path, Line: line, Start: start, End: end, Quote: bundle.Printable(string(quoted))}
+	return bundle.Evidence{Path: t.Path, Line: line, Start: start, End: end, Quote: bundle.Printable(bundle.Text(quoted))}
 }
 
 // contentEnd returns the offset behind the line's content: its LF and the CRs

@@ -28,6 +28,9 @@ var verboseRe = regexp.MustCompile(`^[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\
 // begin takes the first line of an entry that names its fields; it reports
 // false for any other line.
 func (r *textReader) begin(l line) bool {
+	if !mayBegin(l.text) {
+		return false
+	}
 	f := &fieldReader{}
 	object := strings.TrimPrefix(l.text, "data: ") // json-sse
 	switch {
@@ -50,6 +53,18 @@ func (r *textReader) begin(l line) bool {
 	r.close()
 	r.fields = f
 	return true
+}
+
+// mayBegin reports whether an entry that names its fields may begin with text.
+// Few lines may, and this is much cheaper than to look closely.
+func mayBegin(text string) bool {
+	switch text[0] {
+	case '{', '_':
+		return true
+	case 'd':
+		return strings.HasPrefix(text, "data: ")
+	}
+	return strings.HasSuffix(text, "]") && strings.Contains(text, " [s=")
 }
 
 // looksEntry reports whether a JSON object is journalctl's, which always names

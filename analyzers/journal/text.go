@@ -184,7 +184,7 @@ func (r *textReader) close() {
 }
 
 func (r *textReader) quote(ev bundle.Evidence) string {
-	return bundle.Printable(string(r.data[ev.Start:min(ev.End, ev.Start+maxQuoted)]))
+	return bundle.Printable(bundle.Text(r.data[ev.Start:min(ev.End, ev.Start+maxQuoted)]))
 }
 
 // mark reads the lines that journalctl prints between the entries of two

@@ -64,13 +64,25 @@ var (
 	kmsgRe = regexp.MustCompile(`^\d{1,4},\d+,(\d{1,15}),[-c+](?:,[^;]*)?;`)
 )
 
+// mayAnswer reports whether ctimeRe, isoRe or kmsgRe may match text, which is
+// much cheaper to tell: a bracket closes behind the time, a comma stands behind
+// the seconds, or a number and a comma come first.
+func mayAnswer(text string) bool {
+	const ctime, iso = len("[Wed Mar  4 03:06:18 2026"), len("T03:06:18")
+	if i := strings.IndexByte(text, '['); i >= 0 && i+ctime < len(text) && text[i+ctime] == ']' {
+		return true
+	}
+	i := strings.IndexByte(text, ',')
+	return i >= iso && text[i-iso] == 'T' || i > 0 && text[0] >= '0' && text[0] <= '9'
+}
+
 // answered reads the forms of dmesg that have no stamp of the kernel's in
 // brackets, and reports whether text is one. Clock times do not tell when
 // since boot.
 func (l *Log) answered(text string, at func(start, end int) bundle.Evidence) bool {
 	seconds, from := -1.0, 0
 	switch {
-	case len(text) < 12:
+	case len(text) < 12 || !mayAnswer(text):
 		return false
 	case ctimeRe.MatchString(text):
 		m := ctimeRe.FindStringSubmatchIndex(text)

@@ -175,10 +175,20 @@ func readJournal(j *journal.Log) []said {
 
 // mayMatter reports whether a pattern for programs may match text.
 func mayMatter(text string) bool {
-	for i := range patterns {
-		if q := &patterns[i]; q.by&program != 0 && strings.Contains(text, q.has) {
+	for _, has := range programsSay {
+		if strings.Contains(text, has) {
 			return true
 		}
 	}
 	return false
 }
+
+// programsSay is what the patterns for programs look for first.
+var programsSay = func() (has []string) {
+	for i := range patterns {
+		if q := &patterns[i]; q.by&program != 0 {
+			has = append(has, q.has)
+		}
+	}
+	return has
+}()

@@ -108,7 +108,7 @@ func (in *interp) console() {
 		}
 		for i := range t.Lines {
 			l := &t.Lines[i]
-			if !l.Typed && startedRe.MatchString(strings.TrimRight(l.Text, " ")) {
+			if !l.Typed && strings.HasPrefix(l.Text, "[") && startedRe.MatchString(strings.TrimRight(l.Text, " ")) {
 				in.p.State("net.networkd", "", "yes", t.Evidence(l))
 				break
 			}
@@ -129,7 +129,7 @@ func (in *interp) notices() {
 		}
 		for i := range t.Lines {
 			l := &t.Lines[i]
-			if l.Typed {
+			if l.Typed || !strings.Contains(l.Text, text) {
 				continue
 			}
 			if m := re.FindStringSubmatch(l.Text); m != nil {
@@ -259,12 +259,17 @@ type walk struct {
 }
 
 func (w *walk) line(text string, ev bundle.Evidence) {
+	if text == "" {
+		return
+	}
+	// The first byte is looked at first: most lines of a long answer are not ip's.
+	row := text[0] >= '0' && text[0] <= '9'
 	switch {
-	case ipOneRe.MatchString(text):
+	case row && ipOneRe.MatchString(text):
 		m := ipOneRe.FindStringSubmatch(text)
 		w.in.listed(m[1], m[2]+m[3], m[4], ev)
 		w.got = w.got || m[1] == w.asked
-	case ipHeadRe.MatchString(text):
+	case row && ipHeadRe.MatchString(text):
 		m := ipHeadRe.FindStringSubmatch(text)
 		w.iface = m[1]
 		if up := strings.Split(m[2], ","); slices.Contains(up, "LOWER_UP") {
@@ -274,7 +279,7 @@ func (w *walk) line(text string, ev bundle.Evidence) {
 		m := ipAddrRe.FindStringSubmatch(text)
 		w.in.listed(w.iface, m[1]+m[2], m[3], ev)
 		w.got = w.got || w.iface == w.asked
-	case absentRe.MatchString(text):
+	case strings.IndexByte("DCIF", text[0]) >= 0 && absentRe.MatchString(text):
 		m := absentRe.FindStringSubmatch(text)
 		w.in.p.State("net.absent", strings.Join(m[1:], ""), "yes", ev)
 	case w.brief && ipBriefRe.MatchString(text):
@@ -319,17 +324,17 @@ func (in *interp) networkctl(c *commands.Command) {
 	iface, listing, down := "", false, false
 	for _, l := range c.Answer {
 		text := strings.TrimRight(l.Text, " ")
-		down = down || ctlDownRe.MatchString(strings.TrimSpace(text))
-		if noDaemonRe.MatchString(strings.TrimSpace(text)) {
+		down = down || strings.Contains(text, "networkd is not") && ctlDownRe.MatchString(strings.TrimSpace(text))
+		if strings.Contains(text, ".service not found.") && noDaemonRe.MatchString(strings.TrimSpace(text)) {
 			in.p.State("net.no-networkd", "", l.Evidence.Quote, l.Evidence)
 		}
-		if m := ctlRowRe.FindStringSubmatch(text); m != nil && !down {
+		if m := ctlRow(text); m != nil && !down {
 			in.p.State("net.networkd", "", "yes", l.Evidence)
 			if slices.Contains(carriers, m[2]) {
 				in.carrier(m[1], l.Evidence)
 			}
 		}
-		if m := linkRe.FindStringSubmatch(text); m != nil {
+		if m := ctlLink(text); m != nil {
 			iface = m[1]
 			if !down {
 				in.p.State("net.networkd", "", "yes", l.Evidence)
@@ -338,10 +343,13 @@ func (in *interp) networkctl(c *commands.Command) {
 		if iface == "" {
 			continue
 		}
-		if ctlUpRe.MatchString(text) {
+		if strings.Contains(text, "State: ") && ctlUpRe.MatchString(text) {
 			in.carrier(iface, l.Evidence)
 		}
-		m := ctlAddrRe.FindStringSubmatch(text)
+		var m []string
+		if strings.Contains(text, "Address: ") {
+			m = ctlAddrRe.FindStringSubmatch(text)
+		}
 		if m == nil && listing {
 			m = ctlMoreRe.FindStringSubmatch(text)
 		}
@@ -353,6 +361,22 @@ func (in *interp) networkctl(c *commands.Command) {
 			}
 		}
 	}
+}
+
+// ctlRow matches a row of networkctl list, which starts with a number.
+func ctlRow(text string) []string {
+	if row := strings.TrimLeft(text, " "); row == "" || row[0] < '0' || row[0] > '9' {
+		return nil
+	}
+	return ctlRowRe.FindStringSubmatch(text)
+}
+
+// ctlLink matches the head of networkctl status, which starts with a mark.
+func ctlLink(text string) []string {
+	if !strings.Contains(text, "●") && !strings.Contains(text, "○") {
+		return nil
+	}
+	return linkRe.FindStringSubmatch(text)
 }
 
 var (
@@ -373,7 +397,8 @@ var (
 
 func (in *interp) log(l *journal.Log) {
 	on := map[int]string{} // dhclient's PID -> interface
-	for _, e := range l.Entries {
+	for i := range l.Entries {
+		e := &l.Entries[i]
 		switch e.Ident {
 		case "systemd-networkd":
 			in.networkd(e)
@@ -395,7 +420,7 @@ func (in *interp) log(l *journal.Log) {
 	}
 }
 
-func (in *interp) networkd(e journal.Entry) {
+func (in *interp) networkd(e *journal.Entry) {
 	in.p.State("net.networkd", "", "yes", e.Evidence)
 	if m := gainedRe.FindStringSubmatch(e.Message); m != nil {
 		in.carrier(m[1], e.Evidence)
@@ -408,6 +433,13 @@ func (in *interp) networkd(e journal.Entry) {
 		}
 		in.lease(m[1], from, e.Evidence)
 	}
+	if strings.Contains(e.Message, "ailed") || strings.Contains(e.Message, "ould not ") || strings.Contains(e.Message, "timed out") {
+		in.refused(e)
+	}
+}
+
+// refused takes networkd's word that it could not set a link up.
+func (in *interp) refused(e *journal.Entry) {
 	if failRe.MatchString(e.Message) && !benignRe.MatchString(e.Message) {
 		m := failRe.FindStringSubmatch(e.Message)
 		in.p.State("net.failed", m[1], e.Evidence.Quote, e.Evidence)
@@ -415,7 +447,7 @@ func (in *interp) networkd(e journal.Entry) {
 }
 
 // announced takes the image's announcement from a journal.
-func (in *interp) announced(e journal.Entry) {
+func (in *interp) announced(e *journal.Entry) {
 	text := in.p.Params.One("address-notice")
 	if text == "" || in.iface == "" {
 		return
@@ -465,7 +497,11 @@ func (in *interp) events(l *units.Log) {
 			in.vain(&e, iface)
 		}
 	}
-	for _, e := range l.Entries {
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		if !strings.Contains(e.Message, "detected active interface") {
+			continue
+		}
 		if m := activeRe.FindStringSubmatch(e.Message); m != nil {
 			in.carrier(m[1], e.Evidence)
 		}

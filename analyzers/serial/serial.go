@@ -55,31 +55,49 @@ func From(p *analyzers.Pass) []*Boot {
 // lastLogin starts what pam_lastlog says in any session: no getty asks here.
 const lastLogin = "Last login: "
 
+// mark is what shows a stage.
 type mark struct {
 	stage string
+	has   []string // one of these stands in every match: they are looked for first
 	re    *regexp.Regexp
+}
+
+func (m *mark) match(text string) bool {
+	return containsAny(text, m.has) && m.re.MatchString(text)
+}
+
+func containsAny(text string, parts []string) bool {
+	for _, p := range parts {
+		if strings.Contains(text, p) {
+			return true
+		}
+	}
+	return false
 }
 
 var marks = []mark{
 	// SeaBIOS on -serial with sercon (which says "Booting from" before it knows
 	// of a boot loader), OVMF, iPXE option ROM.
-	{"firmware", regexp.MustCompile(`^(?:SeaBIOS \(version|Booting from |BdsDxe: |UEFI Interactive Shell|iPXE \d)`)},
+	{"firmware", []string{"SeaBIOS (version", "Booting from ", "BdsDxe: ", "UEFI Interactive Shell", "iPXE "}, regexp.MustCompile(`^(?:SeaBIOS \(version|Booting from |BdsDxe: |UEFI Interactive Shell|iPXE \d)`)},
 	// Banners: syslinux core, GRUB's greeting, menu head and choice; systemd-boot
 	// has a menu only.
-	{"bootloader", regexp.MustCompile(`(?:ISO|SYS|EXT|PXE)LINUX \d|GNU GRUB +version|^ *Welcome to GRUB!|^ *Booting [\x60']`)},
+	{"bootloader", []string{"LINUX ", "GRUB", "Booting "}, regexp.MustCompile(`(?:ISO|SYS|EXT|PXE)LINUX \d|GNU GRUB +version|^ *Welcome to GRUB!|^ *Booting [\x60']`)},
 	// syslinux core: "Loading FILE... ok"; GRUB's linux and initrd commands.
-	{"kernel-loaded", regexp.MustCompile(`Loading \S+\.\.\. ?ok$|^Loading (?:Linux \S+|initial ramdisk) ?\.\.\.`)},
+	{"kernel-loaded", []string{"Loading "}, regexp.MustCompile(`Loading \S+\.\.\. ?ok$|^Loading (?:Linux \S+|initial ramdisk) ?\.\.\.`)},
 	// printk stamps; earlyprintk has none.
-	{"kernel", regexp.MustCompile(`^\[ *\d+\.\d{6}\] |Linux version \d+\.\d+`)},
+	{"kernel", []string{"[", "Linux version "}, regexp.MustCompile(`^\[ *\d+\.\d{6}\] |Linux version \d+\.\d+`)},
 	// NixOS stage-1-init.sh; initramfs-tools; dracut.
-	{"stage-1", regexp.MustCompile(`<<< .*Stage 1 >>>|^Loading, please wait\.\.\.|dracut-\w+\[\d+\]: `)},
+	{"stage-1", []string{"Stage 1 >>>", "Loading, please wait...", "dracut-"}, regexp.MustCompile(`<<< .*Stage 1 >>>|^Loading, please wait\.\.\.|dracut-\w+\[\d+\]: `)},
 	// NixOS stage-2-init.sh.
-	{"stage-2", regexp.MustCompile(`<<< .*Stage 2 >>>|^running activation script\.\.\.`)},
+	{"stage-2", []string{"Stage 2 >>>", "running activation script..."}, regexp.MustCompile(`<<< .*Stage 2 >>>|^running activation script\.\.\.`)},
 	// systemd's status output and its first log lines; not "Welcome to GRUB!".
-	{"systemd", regexp.MustCompile(`^\[ +OK +\] |^\[FAILED\] |^Welcome to (?:[^G].*|G[^R].*)!$|systemd\[1\]: systemd \d+ running in system mode|^ {9}(?:Starting|Mounting) .+\.\.\.$`)},
+	{"systemd", []string{"OK", "[FAILED] ", "Welcome to ", "running in system mode", "Starting ", "Mounting "}, regexp.MustCompile(`^\[ +OK +\] |^\[FAILED\] |^Welcome to (?:[^G].*|G[^R].*)!$|systemd\[1\]: systemd \d+ running in system mode|^ {9}(?:Starting|Mounting) .+\.\.\.$`)},
 	// agetty and login.
-	{"login-prompt", regexp.MustCompile(`^\S+ login:(?: |$)|login: \S+ \(automatic login\)`)},
+	{"login-prompt", []string{"login:"}, regexp.MustCompile(`^\S+ login:(?: |$)|login: \S+ \(automatic login\)`)},
 }
+
+// asides are what matches of the patterns below have one of.
+var asides = []string{"tty", "hvc", "login", "mode", "stage", "initramfs"}
 
 var (
 	// agetty prints \l of its issue as the terminal: "… - ttyS0 >>>",
@@ -109,49 +127,60 @@ func run(p *analyzers.Pass) (any, error) {
 
 func read(p *analyzers.Pass, t *console.Transcript) *Boot {
 	b := &Boot{Path: t.Path, Reached: map[string]bundle.Evidence{}}
-	session := false
+	session, login := false, false
+	var last *console.Line
 	for i := range t.Lines {
 		l := &t.Lines[i]
 		text := strings.TrimRight(l.Text, " ")
 		if strings.TrimSpace(text) == "" || l.Typed {
 			continue
 		}
-		b.Last = t.Evidence(l)
-		if _, in := b.Reached["login-prompt"]; in || strings.HasPrefix(text, lastLogin) {
+		last = l
+		if login || strings.HasPrefix(text, lastLogin) {
 			continue
 		}
 		_, _, prompt := t.CutPrompt(text)
 		switch {
-		case marks[0].re.MatchString(text) || marks[1].re.MatchString(text):
+		case marks[0].match(text) || marks[1].match(text):
 			session = false
 		case prompt:
 			session = true
 		}
 		if !session {
-			b.line(p, text, b.Last)
+			b.line(p, text, func() bundle.Evidence { return t.Evidence(l) })
+			_, login = b.Reached["login-prompt"]
 		}
+	}
+	if last != nil {
+		b.Last = t.Evidence(last)
 	}
 	return b
 }
 
-func (b *Boot) line(p *analyzers.Pass, text string, ev bundle.Evidence) {
-	for _, m := range marks {
+// line takes one line of the boot; at gives its evidence.
+func (b *Boot) line(p *analyzers.Pass, text string, at func() bundle.Evidence) {
+	for i := range marks {
+		m := &marks[i]
 		// A loader names the kernel, then the initrd: the last of them says that
 		// it is done.
-		if _, ok := b.Reached[m.stage]; (!ok || m.stage == "kernel-loaded") && m.re.MatchString(text) {
-			b.Reached[m.stage] = ev
+		if _, ok := b.Reached[m.stage]; (!ok || m.stage == "kernel-loaded") && m.match(text) {
+			b.Reached[m.stage] = at()
 		}
 	}
+	if !containsAny(text, asides) {
+		return
+	}
 	if m := bannerRe.FindStringSubmatch(text); m != nil {
-		p.State("serial.getty", m[1], "yes", ev)
+		p.State("serial.getty", m[1], "yes", at())
 	}
 	if m := gettyRe.FindStringSubmatch(text); m != nil {
-		p.State("serial.getty", m[1], "yes", ev)
+		p.State("serial.getty", m[1], "yes", at())
 	}
 	if m := autologinRe.FindStringSubmatch(text); m != nil {
-		p.State("serial.autologin", m[1], "yes", ev)
+		p.State("serial.autologin", m[1], "yes", at())
 	}
 	if emergencyRe.MatchString(text) {
+		ev := at()
 		p.State("serial.emergency", "", ev.Quote, ev)
 	}
 }

@@ -377,7 +377,11 @@ func (w *walk) presence(c *commands.Command) {
 		w.listed(c, m[1:2], "")
 		return
 	}
-	for _, l := range c.Answer {
+	for i := range c.Answer {
+		l := &c.Answer[i]
+		if !strings.Contains(l.Text, "not found") {
+			continue
+		}
 		if m := notFoundRe.FindStringSubmatch(strings.TrimSpace(l.Text)); m != nil && slices.Contains(strings.Fields(c.Text), m[1]+m[2]) {
 			w.commandFact(m[1]+m[2], "missing", l.Evidence)
 			return

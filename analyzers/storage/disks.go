@@ -33,23 +33,37 @@ var medium = []string{"iso9660", "squashfs", "udf"}
 func (in *interp) disks(c *commands.Command) {
 	ws := c.Words()
 	exported := ""
-	for _, l := range c.Answer {
+	blkid := len(ws) == 0 || ws[0] == "blkid"
+	if !blkid && (ws[0] != "wipefs" || erases(ws)) {
+		return
+	}
+	for i := range c.Answer {
+		l := &c.Answer[i]
 		text := strings.TrimSpace(l.Text)
-		if len(ws) == 0 || ws[0] == "blkid" {
+		if blkid && !mayBlkid(text) {
+			continue
+		}
+		if blkid {
 			if m := devnameRe.FindStringSubmatch(text); m != nil {
 				exported = m[1]
 			} else if m := exportedRe.FindStringSubmatch(text); m != nil && exported != "" {
 				in.seen(exported, m[1], l.Evidence)
 			}
 		}
-		if m := blkidRe.FindStringSubmatch(text); m != nil && (len(ws) == 0 || ws[0] == "blkid") {
+		if m := blkidRe.FindStringSubmatch(text); m != nil && blkid {
 			for _, t := range typeRe.FindAllStringSubmatch(m[2], 4) {
 				in.seen(m[1], t[1], l.Evidence)
 			}
-		} else if m := wipefsRe.FindStringSubmatch(text); m != nil && len(ws) > 0 && ws[0] == "wipefs" && !erases(ws) {
+		} else if m := wipefsRe.FindStringSubmatch(text); m != nil && !blkid {
 			in.seen("/dev/"+m[1], m[2], l.Evidence)
 		}
 	}
+}
+
+// mayBlkid reports whether text may be a line of blkid's, which is much cheaper
+// to tell than to match its forms.
+func mayBlkid(text string) bool {
+	return strings.HasPrefix(text, "/dev/") || strings.HasPrefix(text, "DEVNAME=") || strings.HasPrefix(text, "TYPE=") || strings.HasPrefix(text, "PTTYPE=")
 }
 
 func (in *interp) seen(dev, kind string, ev bundle.Evidence) {

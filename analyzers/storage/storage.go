@@ -115,6 +115,7 @@ func (in *interp) notices() {
 	if len(texts) == 0 {
 		return
 	}
+	sentences := slices.Sorted(maps.Keys(texts))
 	for _, t := range console.From(in.p) {
 		if t.Artifact.Kind != bundle.Serial {
 			continue
@@ -124,7 +125,7 @@ func (in *interp) notices() {
 			if l.Typed || len(l.Text) < 10 {
 				continue
 			}
-			for _, text := range slices.Sorted(maps.Keys(texts)) {
+			for _, text := range sentences {
 				if strings.HasPrefix(l.Text, text) {
 					in.status(texts[text], t.Evidence(l))
 				}
@@ -137,7 +138,8 @@ func (in *interp) notices() {
 // of how.
 func (in *interp) ended() {
 	for _, l := range units.From(in.p) {
-		for _, e := range l.Entries {
+		for i := range l.Entries {
+			e := &l.Entries[i]
 			if in.end.Path == "" && in.unit != "" && e.Ident == "systemd" && (e.Message == in.unit+": Deactivated successfully." || strings.HasPrefix(e.Message, in.unit+": Failed with result")) {
 				in.end = e.Evidence
 			}
@@ -165,6 +167,15 @@ func failedDetail(s string) bool {
 }
 
 var assignRe = regexp.MustCompile(`^(STATE|DETAIL)=([A-Za-z0-9_.-]+)$`)
+
+// assign matches a line of the status file that counts.
+func assign(text string) []string {
+	text = strings.TrimSpace(text)
+	if !strings.HasPrefix(text, "STATE=") && !strings.HasPrefix(text, "DETAIL=") {
+		return nil
+	}
+	return assignRe.FindStringSubmatch(text)
+}
 
 func (in *interp) dialogue(d *commands.Dialogue) {
 	root := false
@@ -241,7 +252,7 @@ func (in *interp) leftover(c *commands.Command) {
 		return
 	}
 	for _, l := range c.Answer {
-		if m := assignRe.FindStringSubmatch(strings.TrimSpace(l.Text)); m != nil && m[1] == "STATE" && underway(m[2]) {
+		if m := assign(l.Text); m != nil && m[1] == "STATE" && underway(m[2]) {
 			in.p.State("storage.left", "", m[2], l.Evidence)
 		}
 	}
@@ -257,9 +268,10 @@ func (in *interp) settle(c *commands.Command) {
 	if active && slices.Contains(ws, "-q") || slices.Contains(ws, "--quiet") {
 		active = false
 	}
-	for _, l := range c.Answer {
+	for i := range c.Answer {
+		l := &c.Answer[i]
 		text := strings.TrimSpace(l.Text)
-		m := assignRe.FindStringSubmatch(text)
+		m := assign(text)
 		state := m != nil && m[1] == "STATE" && in.reads(c)
 		in.ran = in.ran || state || active && (text == "activating" || text == "deactivating")
 		final := state && !underway(m[2]) || active && (text == "failed" || text == "inactive" && in.ranBefore(l.Evidence))
@@ -298,7 +310,7 @@ func (in *interp) reads(c *commands.Command) bool {
 func (in *interp) statusFile(c *commands.Command) bool {
 	got := false
 	for _, l := range c.Answer {
-		m := assignRe.FindStringSubmatch(strings.TrimSpace(l.Text))
+		m := assign(l.Text)
 		if m == nil || in.cut(l, m[2]) {
 			continue
 		}

@@ -23,7 +23,8 @@ type Event struct {
 
 func events(es []journal.Entry) []Event {
 	var evs []Event
-	for _, e := range es {
+	for i := range es {
+		e := &es[i]
 		if len(e.Message) < 2 || e.Message[0] != '{' || e.Message[len(e.Message)-1] != '}' {
 			continue
 		}
@@ -35,7 +36,7 @@ func events(es []journal.Entry) []Event {
 		if name == "" {
 			continue
 		}
-		evs = append(evs, event(name, f, e))
+		evs = append(evs, event(name, f, *e))
 	}
 	return evs
 }
@@ -107,7 +108,7 @@ const (
 // lines only, and cut.
 func (in *interp) whole(l *Log) bool {
 	for i := range l.Entries {
-		if m := startingRe.FindStringSubmatch(l.Entries[i].Message); m != nil && manager(&l.Entries[i]) && in.unitOf(m[1]) == l.Scope {
+		if m := starting(l.Entries[i].Message); m != nil && manager(&l.Entries[i]) && in.unitOf(m[1]) == l.Scope {
 			return true
 		}
 	}
@@ -128,17 +129,17 @@ func (in *interp) log(l *Log, whole bool) {
 		if !manager(e) {
 			continue
 		}
-		if m := startingRe.FindStringSubmatch(e.Message); m != nil {
+		if m := starting(e.Message); m != nil {
 			if u := in.unitOf(m[1]); u != "" {
 				in.p.State("unit.ran", u, "yes", e.Evidence)
 				in.p.State("unit.active", u, "activating", e.Evidence)
 				from[u] = i + 1
 			}
-		} else if m := finishedRe.FindStringSubmatch(e.Message); m != nil {
+		} else if m := finished(e.Message); m != nil {
 			if u := in.unitOf(m[1]); u != "" && strings.HasPrefix(e.Message, "Finished") {
 				in.p.State("unit.finished", u, "yes", e.Evidence)
 			}
-		} else if m := unitMsgRe.FindStringSubmatch(e.Message); m != nil {
+		} else if m := unitMsg(e.Message); m != nil {
 			begin := max(first, from[m[1]], i-maxAttempt)
 			if in.message(l, m[1], m[2], *e, l.Entries[begin:i], explained < maxExplained, whole) {
 				explained++
@@ -188,7 +189,7 @@ func (in *interp) broke(result, exit string) bool {
 // lastExit returns how the main process of unit ended.
 func lastExit(es []journal.Entry, unit string) string {
 	for i := len(es) - 1; i >= 0; i-- {
-		if m := unitMsgRe.FindStringSubmatch(es[i].Message); m != nil && m[1] == unit {
+		if m := unitMsg(es[i].Message); m != nil && m[1] == unit {
 			if x := exitRe.FindStringSubmatch(m[2]); x != nil {
 				return x[2]
 			}
@@ -204,9 +205,10 @@ func mine(l *Log, unit string, es []journal.Entry) []journal.Entry {
 		return es
 	}
 	var own []journal.Entry
-	for _, e := range es {
+	for i := range es {
+		e := &es[i]
 		if e.Unit == unit || e.Unit == "" && ofUnit(e.Ident, unit) || strings.HasPrefix(e.Message, unit+": ") {
-			own = append(own, e)
+			own = append(own, *e)
 		}
 	}
 	return own
@@ -221,7 +223,7 @@ func (in *interp) statusLines() {
 		}
 		for i := range t.Lines {
 			l := &t.Lines[i]
-			if len(l.Text) < 10 || l.Text[0] != '[' && l.Text[0] != ' ' || l.Typed {
+			if len(l.Text) < 10 || l.Text[0] != '[' && l.Text[0] != ' ' || l.Typed || !mayStatus(l.Text) {
 				continue
 			}
 			if m := consoleRe.FindStringSubmatch(strings.TrimRight(l.Text, " ")); m != nil {
@@ -229,6 +231,13 @@ func (in *interp) statusLines() {
 			}
 		}
 	}
+}
+
+// mayStatus reports whether consoleRe may match text, which is much cheaper to
+// tell.
+func mayStatus(text string) bool {
+	text = strings.TrimLeft(text, "[ ")
+	return strings.HasPrefix(text, "OK") || strings.HasPrefix(text, "FAILED] ") || strings.HasPrefix(text, "Finished ") || strings.HasPrefix(text, "Failed to ") || strings.HasPrefix(text, "Starting ")
 }
 
 // systemd's status output: "[  OK  ] Finished DESC.", "[FAILED] Failed to

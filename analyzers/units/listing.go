@@ -26,7 +26,11 @@ func (in *interp) listing(c *commands.Command) {
 		}
 		return
 	}
-	for _, l := range c.Answer {
+	for i := range c.Answer {
+		l := &c.Answer[i]
+		if !strings.Contains(l.Text, " loaded ") {
+			continue
+		}
 		if m := unitRowRe.FindStringSubmatch(l.Text); m != nil {
 			in.p.State("unit.active", m[1], m[2], l.Evidence)
 		}
@@ -73,8 +77,12 @@ const timespan = `(?:\d+(?:\.\d+)?(?:y|month|w|d|h|min|s|ms|us) ?)*\d+(?:\.\d+)?
 
 // timing reads systemd-analyze's answers.
 func (in *interp) timing(c *commands.Command) {
-	for _, l := range c.Answer {
+	for i := range c.Answer {
+		l := &c.Answer[i]
 		text := strings.TrimRight(l.Text, " ")
+		if !mayTime(text) {
+			continue
+		}
 		if m := startupRe.FindStringSubmatch(text); m != nil {
 			in.p.State("boot.startup", "", seconds(m[1]+m[2]), l.Evidence)
 		} else if startingUpRe.MatchString(text) {
@@ -85,6 +93,13 @@ func (in *interp) timing(c *commands.Command) {
 			in.p.State("unit.start-time", m[1], seconds(m[2]), l.Evidence)
 		}
 	}
+}
+
+// mayTime reports whether systemd-analyze may have written text, which is much
+// cheaper to tell than to match its forms.
+func mayTime(text string) bool {
+	i := strings.LastIndex(text, " +") + len(" +")
+	return numbered(text) || i >= len(" +") && numbered(text[i:]) || strings.HasPrefix(text, "Startup finished") || strings.HasPrefix(text, "Bootup is not yet")
 }
 
 // startups takes the manager's word in journals that a boot is finished.

@@ -134,14 +134,19 @@ func properties(answer []commands.Line, one bool) (groups [][]property, parted b
 	var group []property
 	parted = true
 	step, last := lineStep(answer), 0
-	for _, l := range answer {
+	for i := range answer {
+		l := &answer[i]
 		n := l.Evidence.Line
 		blank := strings.TrimSpace(l.Text) == "" || last > 0 && n-last > step
 		last = n
 		if blank && !one && len(group) > 0 {
 			groups, group = append(groups, group), nil
 		}
-		m := propRe.FindStringSubmatch(strings.TrimSpace(l.Text))
+		text := strings.TrimSpace(l.Text)
+		if text == "" || strings.IndexByte("ATRI", text[0]) < 0 {
+			continue // no name of a property
+		}
+		m := propRe.FindStringSubmatch(text)
 		if m == nil {
 			continue
 		}

@@ -37,6 +37,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
@@ -174,10 +175,19 @@ var (
 
 var states = []string{"active", "inactive", "failed", "activating", "deactivating", "reloading"}
 
+// head matches the head of a status block. Its mark is looked for first: most
+// lines of a long answer have none.
+func head(text string) []string {
+	if t := strings.TrimLeft(text, " "); t == "" || t[0] != '*' && t[0] < utf8.RuneSelf {
+		return nil
+	}
+	return headRe.FindStringSubmatch(strings.TrimRight(text, " "))
+}
+
 // learn takes unit descriptions from heads of status blocks.
 func (in *interp) learn(c *commands.Command) {
-	for _, l := range c.Answer {
-		if m := headRe.FindStringSubmatch(strings.TrimRight(l.Text, " ")); m != nil && m[2] != "" {
+	for i := range c.Answer {
+		if m := head(c.Answer[i].Text); m != nil && m[2] != "" {
 			in.describe(strings.TrimSpace(m[2]), m[1])
 		}
 	}
@@ -211,12 +221,40 @@ func manager(e *journal.Entry) bool {
 
 // described returns the description or name that systemd's message is about.
 func described(message string) string {
-	for _, re := range []*regexp.Regexp{startingRe, finishedRe, failedStartRe} {
-		if m := re.FindStringSubmatch(message); m != nil {
-			return m[1]
-		}
+	m := starting(message)
+	if m == nil {
+		m = finished(message)
 	}
-	return ""
+	if m == nil && strings.HasPrefix(message, "Failed to start ") {
+		m = failedStartRe.FindStringSubmatch(message)
+	}
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+// starting, finished and unitMsg match what the manager says most. They look at
+// the start first, which tells most messages apart.
+func starting(message string) []string {
+	if !strings.HasPrefix(message, "Starting ") {
+		return nil
+	}
+	return startingRe.FindStringSubmatch(message)
+}
+
+func finished(message string) []string {
+	if !strings.HasPrefix(message, "Finished ") && !strings.HasPrefix(message, "Started ") {
+		return nil
+	}
+	return finishedRe.FindStringSubmatch(message)
+}
+
+func unitMsg(message string) []string {
+	if unit, _, ok := strings.Cut(message, ": "); !ok || strings.IndexByte(unit, ' ') >= 0 {
+		return nil
+	}
+	return unitMsgRe.FindStringSubmatch(message)
 }
 
 // learnLog takes descriptions from a log that names its unit: in a journal
@@ -285,11 +323,21 @@ func (in *interp) command(c *commands.Command) {
 
 // queue reads the rows of systemctl list-jobs.
 func (in *interp) queue(c *commands.Command) {
-	for _, l := range c.Answer {
+	for i := range c.Answer {
+		l := &c.Answer[i]
+		if !numbered(l.Text) {
+			continue
+		}
 		if m := jobRe.FindStringSubmatch(l.Text); m != nil {
 			in.queued(m[1], m[2], l.Evidence)
 		}
 	}
+}
+
+// numbered reports whether a digit comes first in text.
+func numbered(text string) bool {
+	t := strings.TrimLeft(text, " \t\n\f\r")
+	return t != "" && t[0] >= '0' && t[0] <= '9'
 }
 
 func (in *interp) queued(unit, state string, ev bundle.Evidence) {
@@ -315,7 +363,7 @@ func (in *interp) waited(d *commands.Dialogue) {
 func (in *interp) statusBlocks(c *commands.Command) {
 	var b *status
 	for _, l := range c.Answer {
-		if m := headRe.FindStringSubmatch(strings.TrimRight(l.Text, " ")); m != nil {
+		if m := head(l.Text); m != nil {
 			in.blocks = append(in.blocks, status{unit: m[1]})
 			b = &in.blocks[len(in.blocks)-1]
 		}
@@ -323,6 +371,9 @@ func (in *interp) statusBlocks(c *commands.Command) {
 			continue
 		}
 		b.lines = append(b.lines, l)
+		if !strings.Contains(l.Text, "Active: ") && !strings.Contains(l.Text, "code=") && !strings.Contains(l.Text, "Main PID: ") {
+			continue // none of what follows matches
+		}
 		if m := activeRe.FindStringSubmatch(l.Text); m != nil && b.active == "" {
 			b.active = m[1]
 			b.since, _ = time.Parse("Mon 2006-01-02 15:04:05 MST", m[3])
@@ -389,13 +440,14 @@ func split(j *journal.Log, d *commands.Dialogue) []*Log {
 	answered := slices.DeleteFunc(slices.Clone(d.Commands), func(c *commands.Command) bool { return len(c.Answer) == 0 })
 	var logs []*Log
 	var cur *Log
-	for _, e := range j.Entries {
-		c := commandAt(answered, e.Evidence.Start)
+	from := 0
+	for i := range j.Entries {
+		c := commandAt(answered, j.Entries[i].Evidence.Start)
 		if cur == nil || cur.Command != c {
-			cur = &Log{Path: j.Path, Command: c}
+			cur, from = &Log{Path: j.Path, Command: c}, i
 			logs = append(logs, cur)
 		}
-		cur.Entries = append(cur.Entries, e)
+		cur.Entries = j.Entries[from : i+1 : i+1]
 	}
 	return logs
 }
@@ -438,7 +490,7 @@ func (in *interp) guess(l *Log) string {
 			beside = beside || said && !strings.HasPrefix(e.Message, "Starting")
 		}
 		said = false
-		if m := unitMsgRe.FindStringSubmatch(e.Message); m != nil {
+		if m := unitMsg(e.Message); m != nil {
 			if unit != "" && m[1] != unit {
 				return ""
 			}
