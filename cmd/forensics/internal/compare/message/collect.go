@@ -1,0 +1,435 @@
+package message
+
+import (
+	"cmp"
+	"maps"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"forensics/analyzers"
+	"forensics/analyzers/bundle"
+	"forensics/analyzers/commands"
+	"forensics/analyzers/console"
+	"forensics/analyzers/host/hosttext"
+	"forensics/analyzers/journal"
+	"forensics/analyzers/kernel"
+	"forensics/analyzers/units"
+)
+
+// Requires are the analyzers whose results Collect reads.
+var Requires = []*analyzers.Analyzer{console.Analyzer, commands.Analyzer, journal.Analyzer, kernel.Analyzer, units.Analyzer}
+
+// The coverages of a run. Besides them, the answer of each command is one, by
+// its template.
+const (
+	ringBuffer    = "kernel"          // the kernel's messages from the first on
+	consoleKernel = "kernel/console"  // those that its log level lets through
+	wholeJournal  = "journal"         // of all units
+	unitJournal   = "journal/"        // and the unit's name
+	bootLoader    = "console/loader"  // before the kernel writes to this console
+	consoleOutput = "console/output"  // what boot writes to /dev/console
+	session       = "console/session" // after somebody logged in, outside of answers
+	harnessLog    = "harness"
+	buildLog      = "build"
+)
+
+// Collect reads the messages of a run. The pass's analyzer requires Requires.
+func Collect(p *analyzers.Pass) *Set {
+	c := &collector{
+		p:         p,
+		set:       newSet(),
+		dialogues: map[string]*commands.Dialogue{},
+		taken:     map[string][]span{},
+		traces:    map[speaker]*traceback{},
+	}
+	for _, d := range commands.From(p) {
+		c.dialogues[d.Path] = d
+	}
+	for _, l := range units.From(p) {
+		c.journal(l)
+	}
+	for _, l := range kernel.From(p) {
+		c.kernel(l)
+	}
+	for _, t := range console.From(p) {
+		c.console(t)
+	}
+	for _, l := range hosttext.Logs(p, bundle.Harness) {
+		c.host(l, where{class: Harness, realm: harness, cover: harnessLog})
+	}
+	for _, l := range hosttext.Logs(p, bundle.BuildLog) {
+		c.host(l, where{class: Build, realm: build, cover: buildLog})
+	}
+	return c.set
+}
+
+// collector reads one run.
+type collector struct {
+	p         *analyzers.Pass
+	set       *Set
+	dialogues map[string]*commands.Dialogue
+	taken     map[string][]span // by path: what journals and the kernel said there
+	traces    map[speaker]*traceback
+
+	mask    masker
+	buf     []byte
+	members []member
+}
+
+// span is raw bytes of an artifact.
+type span struct{ start, end int64 }
+
+// where says who said something.
+type where struct {
+	class    Class
+	realm    realm
+	source   string
+	cover    string // "" where its absence elsewhere says nothing
+	priority int    // 0 when none is known, as no message of healthy software has it
+}
+
+// place is where something was said: one of evidence, a piece of a transcript,
+// or a line of a log. It spares the evidence of what is known already.
+type place struct {
+	evidence *bundle.Evidence
+	t        *console.Transcript
+	piece    *console.Piece
+	until    int // of the piece's text
+	log      *hosttext.Log
+	line     *hosttext.Line
+}
+
+func (p place) resolve() bundle.Evidence {
+	switch {
+	case p.evidence != nil:
+		return *p.evidence
+	case p.log != nil:
+		return p.log.Evidence(p.line, p.line.Text)
+	case p.until < len(p.piece.Text):
+		return p.t.TextEvidence(p.piece, 0, p.until)
+	}
+	return p.t.PieceEvidence(p.piece)
+}
+
+// speaker tells whose lines belong together.
+type speaker struct {
+	source string
+	pid    int
+}
+
+// maxTraces bounds how many programs are followed through their tracebacks at
+// the same time.
+const maxTraces = 64
+
+// hear takes the next line of a speaker: of a traceback or a message.
+func (c *collector) hear(by speaker, w where, text string, at place) {
+	t := c.traces[by]
+	if t != nil {
+		switch t.line(text, at.resolve) {
+		case inside:
+			return
+		case raised:
+			delete(c.traces, by)
+			c.raise(w, strings.TrimSpace(text), t, at)
+			return
+		}
+		delete(c.traces, by)
+		c.raise(t.by, beginsTraceback, t, t.at)
+	}
+	trimmed := strings.TrimSpace(text)
+	switch {
+	case strings.HasPrefix(trimmed, beginsTraceback):
+		if len(c.traces) < maxTraces {
+			c.traces[by] = &traceback{by: w, at: at}
+			return
+		}
+	case strings.HasPrefix(trimmed, directCause), strings.HasPrefix(trimmed, whileHandling):
+		return
+	}
+	c.say(w, trimmed, at)
+}
+
+// raise takes an exception with the line that raised it.
+func (c *collector) raise(w where, text string, t *traceback, at place) {
+	frame := t.where()
+	if frame == nil {
+		c.say(w, text, at)
+		return
+	}
+	if e := c.say(w, clip(text, maxLine/2)+", at "+clip(frame.text, maxLine/2), at); e != nil {
+		if ev := frame.evidence(); ev != e.Evidence[0] {
+			e.Evidence = append(e.Evidence, ev)
+		}
+		e.Error = true
+	}
+}
+
+// say takes a message and returns it when it is a new one.
+func (c *collector) say(w where, text string, at place) *entry {
+	text = clip(text, maxLine)
+	c.buf = c.template(c.buf[:0], text)
+	if !telling(c.buf) {
+		return nil
+	}
+	e := c.set.index[key{w.realm, w.source, string(c.buf)}]
+	if e != nil {
+		e.Count++
+		e.Class = earlier(e.Class, w.class)
+		e.Error = e.Error || urgent(w.priority)
+	} else {
+		template := string(c.buf)
+		e = &entry{
+			Message: Message{
+				Class: w.class, Source: strings.Clone(w.source), Template: template, Text: strings.Clone(bundle.Printable(clip(text, maxText))), Count: 1,
+				Error: urgent(w.priority) || soundsLikeError(text), Evidence: []bundle.Evidence{at.resolve()},
+			},
+			realm: w.realm,
+			runs:  1,
+		}
+		if !c.set.add(e) {
+			c.set.Overflow++
+			return nil
+		}
+	}
+	if w.cover != "" {
+		e.coverBy(w.cover)
+	}
+	if e.Count > 1 {
+		return nil
+	}
+	return e
+}
+
+func urgent(priority int) bool { return priority > 0 && priority <= 3 }
+
+// template writes the template of a line behind dst.
+func (c *collector) template(dst []byte, text string) []byte {
+	if n := len(text); n > 2 && text[0] == '{' && text[n-1] == '}' {
+		if t, ok := c.appendJSON(dst, text); ok {
+			return t
+		}
+	}
+	return c.mask.append(dst, text, false)
+}
+
+// telling reports whether a template says anything in words.
+func telling(template []byte) bool {
+	letters, in := 0, false
+	for _, b := range template {
+		switch {
+		case b == '<':
+			in = true
+		case b == '>':
+			in = false
+		case !in && isAlnum(b) && kinds[b] == isLetter || b >= 0xc3 && b < 0xe2:
+			if letters++; letters == 2 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// clip cuts s before byte n, not within a character.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
+
+// journal takes the entries of one answer or artifact.
+func (c *collector) journal(l *units.Log) {
+	cover, ring := journalCover(l), false
+	if cover != "" {
+		c.set.cover(cover)
+	}
+	for i := range l.Entries {
+		ring = ring || l.Entries[i].Ident == "kernel" && strings.HasPrefix(l.Entries[i].Message, firstMessage)
+	}
+	if ring {
+		c.set.cover(ringBuffer)
+	}
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		c.taken[l.Path] = append(c.taken[l.Path], span{e.Evidence.Start, e.Evidence.End})
+		w := where{class: Journal, source: e.Ident, cover: cover, priority: e.Priority}
+		if e.Ident == "kernel" && e.PID == 0 {
+			w.class, w.source, w.cover = Kernel, "", ""
+			if ring {
+				w.cover = ringBuffer
+			}
+		}
+		for line := range strings.Lines(e.Message) {
+			c.hear(speaker{e.Ident, e.PID}, w, strings.TrimRight(line, "\r\n"), place{evidence: &e.Evidence})
+		}
+	}
+	c.hangUp()
+}
+
+// hangUp ends the tracebacks that show no exception.
+func (c *collector) hangUp() {
+	speakers := slices.SortedFunc(maps.Keys(c.traces), func(a, b speaker) int {
+		return cmp.Or(strings.Compare(a.source, b.source), a.pid-b.pid)
+	})
+	for _, by := range speakers {
+		t := c.traces[by]
+		c.raise(t.by, beginsTraceback, t, t.at)
+	}
+	clear(c.traces)
+}
+
+// firstMessage begins the kernel's first message.
+const firstMessage = "Linux version "
+
+// journalCover says what a journal would have shown; "" when it is a part of
+// one: the last lines in the answer of systemctl status, a search.
+func journalCover(l *units.Log) string {
+	whole := wholeJournal
+	if l.Scope != "" {
+		whole = unitJournal + l.Scope
+	}
+	switch {
+	case l.Command == nil:
+		return whole
+	case l.Command.Text == "":
+		if len(l.Command.Answer) > 0 && l.Entries[0].Evidence.Start > l.Command.Answer[0].Evidence.End {
+			return ""
+		}
+		return whole
+	}
+	words := l.Command.Words()
+	if len(words) == 0 || path.Base(words[0]) != "journalctl" {
+		return ""
+	}
+	for _, w := range words[1:] {
+		name, _, _ := strings.Cut(w, "=")
+		switch name {
+		case "-u", "--unit", "-b", "-b0", "--boot", "0", "-o", "--output", "--no-pager", "-a", "--all", "-l", "--full", "-q", "--quiet", "-x", "--no-hostname", "--utc", "-m", "--merge":
+		default:
+			if strings.HasPrefix(w, "-") || strings.Contains(w, "=") {
+				return ""
+			}
+		}
+	}
+	return whole
+}
+
+// kernel takes the kernel's messages of one artifact, but for those in journals.
+func (c *collector) kernel(l *kernel.Log) {
+	if l.Kind == bundle.NativeJ || l.Kind == bundle.Journal {
+		return
+	}
+	entries := c.taken[l.Path]
+	sort.Slice(entries, func(i, j int) bool { return entries[i].start < entries[j].start })
+	full := map[*commands.Command]bool{}
+	for i := range l.Messages {
+		if m := &l.Messages[i]; strings.HasPrefix(m.Text, firstMessage) {
+			full[c.asked(l.Path, m.Evidence.Start)] = true
+		}
+	}
+	if len(full) > 0 {
+		c.set.cover(ringBuffer)
+	}
+	var own []span
+	for i, next := 0, 0; i < len(l.Messages); i++ {
+		m := &l.Messages[i]
+		for next < len(entries) && entries[next].end <= m.Evidence.Start {
+			next++
+		}
+		if next < len(entries) && entries[next].start <= m.Evidence.Start {
+			continue
+		}
+		own = append(own, span{m.Evidence.Start, m.Evidence.End})
+		w := where{class: Kernel}
+		switch by := c.asked(l.Path, m.Evidence.Start); {
+		case full[by]:
+			w.cover = ringBuffer
+		case by == nil && l.Kind != bundle.Dmesg:
+			w.cover = consoleKernel
+		}
+		text := strings.TrimSpace(m.Text)
+		var pid int
+		w.source, pid, text = program(text)
+		c.hear(speaker{w.source, pid}, w, text, place{evidence: &m.Evidence})
+	}
+	c.taken[l.Path] = merge(entries, own)
+}
+
+// asked returns the command that printed the kernel's messages at that offset,
+// nil when the kernel did it itself.
+func (c *collector) asked(path string, offset int64) *commands.Command {
+	d := c.dialogues[path]
+	if d == nil {
+		return nil
+	}
+	i := sort.Search(len(d.Commands), func(i int) bool { return d.Commands[i].Echo.Start > offset }) - 1
+	if i < 0 {
+		return nil
+	}
+	by := d.Commands[i]
+	if strings.Contains(by.Text, "dmesg") || strings.Contains(by.Text, "kmsg") || strings.Contains(by.Text, "journalctl") {
+		return by
+	}
+	return nil
+}
+
+// program returns who wrote a message into the ring buffer, "" when it was the
+// kernel: "systemd[1]: Starting …".
+func program(s string) (ident string, pid int, text string) {
+	n := 0
+	for n < len(s) && n < 64 && (isWord(s[n]) || s[n] == '-' || s[n] == '.' || s[n] == '@') {
+		n++
+	}
+	if n == 0 || n == len(s) || s[n] != '[' || kinds[s[0]] != isLetter {
+		return "", 0, s
+	}
+	d := digits(s[n+1:])
+	if d == 0 || d > 9 || !strings.HasPrefix(s[n+1+d:], "]: ") {
+		return "", 0, s
+	}
+	for _, f := range s[n+1 : n+1+d] {
+		pid = pid*10 + int(f-'0')
+	}
+	return s[:n], pid, s[n+1+d+3:]
+}
+
+// merge merges two lists of spans in order.
+func merge(a, b []span) []span {
+	if len(a) == 0 {
+		return b
+	}
+	all := append(a, b...)
+	sort.Slice(all, func(i, j int) bool { return all[i].start < all[j].start })
+	return all
+}
+
+// host takes the lines of a log of the host that are about the host.
+func (c *collector) host(l *hosttext.Log, w where) {
+	c.set.cover(w.cover)
+	for line := range l.Lines() {
+		if line.Text == "" || line.Relayed || w.realm == harness && isGuests(line.Text) {
+			continue
+		}
+		text := line.Text
+		if line.Indented {
+			text = " " + text // tracebacks go by it
+		}
+		c.hear(speaker{source: l.Path}, w, text, place{log: l, line: line})
+	}
+	c.hangUp()
+}
+
+// isGuests reports whether a harness copied a line of the guest's log.
+func isGuests(text string) bool {
+	if text[0] == '[' {
+		return kernelStamp(text) > 0
+	}
+	_, entry := journal.ParseShort(text)
+	return entry
+}

@@ -1,0 +1,231 @@
+package message
+
+import (
+	"slices"
+	"sort"
+	"strings"
+)
+
+// The sides of a comparison.
+const (
+	From = "from" // only the first set has the message: it is gone
+	To   = "to"   // only the second has it: it is new
+)
+
+// Difference is a message that only one side has, though the other could have
+// shown it.
+type Difference struct {
+	Side string
+	Message
+}
+
+// Folded counts the messages of a class that only one side has and that are no
+// differences, because the other side could not have shown them.
+type Folded struct {
+	Class Class
+	Side  string
+	Count int
+}
+
+// Compare returns the messages that only one of two sets has: by class, in each
+// what looks like an error first, then by template and source. Folded is by
+// class and side.
+func Compare(from, to *Set) (diffs []Difference, folded []Folded) {
+	a, b := newFinder(from), newFinder(to)
+	lacks := map[Folded]int{}
+	oneSided := func(side string, s *Set, others *finder) {
+		for _, e := range s.entries {
+			if others.has(e) {
+				continue
+			}
+			if !others.couldShow(e) || !s.always(e) {
+				lacks[Folded{Class: e.Class, Side: side}]++
+				continue
+			}
+			diffs = append(diffs, Difference{Side: side, Message: e.Message})
+		}
+	}
+	oneSided(From, from, b)
+	oneSided(To, to, a)
+	slices.SortFunc(diffs, byWeight)
+	for _, c := range Classes {
+		for _, side := range []string{From, To} {
+			if n := lacks[Folded{Class: c, Side: side}]; n > 0 {
+				folded = append(folded, Folded{c, side, n})
+			}
+		}
+	}
+	return diffs, folded
+}
+
+// byWeight does not look at the side, so that the mirror image has the same
+// order. No two differences are equal in all of these.
+func byWeight(a, b Difference) int {
+	if c := slices.Index(Classes, a.Class) - slices.Index(Classes, b.Class); c != 0 {
+		return c
+	}
+	if a.Error != b.Error {
+		if a.Error {
+			return -1
+		}
+		return 1
+	}
+	if c := strings.Compare(a.Template, b.Template); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Source, b.Source)
+}
+
+// always reports whether all runs of the set that could show e have it.
+func (s *Set) always(e *entry) bool {
+	for _, c := range e.covers {
+		if e.runs >= s.covers[c] {
+			return true
+		}
+	}
+	return false
+}
+
+// finder finds the messages of one set.
+type finder struct {
+	*Set
+	byTemplate map[key][]*entry // without source
+	short      []*entry         // with "…"
+	sorted     []*entry         // by template; made when it is needed
+	idents     map[string]bool  // "SCOPE\x00IDENT": who speaks in a unit's journal
+}
+
+// maxShort bounds how many shortened messages are tried for one that is whole.
+const maxShort = 256
+
+func newFinder(s *Set) *finder {
+	f := &finder{Set: s, byTemplate: make(map[key][]*entry, len(s.entries)), idents: map[string]bool{}}
+	for _, e := range s.entries {
+		k := key{realm: e.realm, template: e.Template}
+		f.byTemplate[k] = append(f.byTemplate[k], e)
+		if strings.Contains(e.Template, "…") && len(f.short) < maxShort {
+			f.short = append(f.short, e)
+		}
+		for _, c := range e.covers {
+			if strings.HasPrefix(c, unitJournal) {
+				f.idents[c+"\x00"+e.Source] = true
+			}
+		}
+	}
+	return f
+}
+
+// has reports whether the set has the message e.
+func (f *finder) has(e *entry) bool {
+	for _, o := range f.byTemplate[key{realm: e.realm, template: e.Template}] {
+		if sameSource(e, o) {
+			return true
+		}
+	}
+	if strings.Contains(e.Template, "…") {
+		return f.hasWhole(e)
+	}
+	for _, o := range f.short {
+		if o.realm == e.realm && sameSource(e, o) && sameShortened(e.Template, o.Template) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameSource reports whether two messages of the same template are the same.
+// What a command answered is, when it is long enough to be a message and no mere
+// "OK"; who spoke on the console is not known.
+func sameSource(a, b *entry) bool {
+	switch {
+	case a.Source == b.Source:
+		return true
+	case answers(a) || answers(b):
+		return strings.Count(a.Template, " ") >= 2
+	}
+	return a.Source == "" || b.Source == ""
+}
+
+func answers(e *entry) bool { return strings.HasPrefix(e.Source, "$ ") }
+
+// hasWhole reports whether the set has what e, a shortened message, may be.
+func (f *finder) hasWhole(e *entry) bool {
+	if f.sorted == nil {
+		f.sorted = slices.Clone(f.entries)
+		sort.SliceStable(f.sorted, func(i, j int) bool { return f.sorted[i].Template < f.sorted[j].Template })
+	}
+	head, _, _ := strings.Cut(e.Template, "…")
+	head = head[:min(len(head), minHead)]
+	from := sort.Search(len(f.sorted), func(i int) bool { return f.sorted[i].Template >= head })
+	for _, o := range f.sorted[from:min(len(f.sorted), from+maxTried)] {
+		if !strings.HasPrefix(o.Template, head) {
+			break
+		}
+		if o.realm == e.realm && sameSource(e, o) && sameShortened(e.Template, o.Template) {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	// minHead is how much of the start two shortened messages must share.
+	minHead = 8
+	// maxTried bounds the messages with that start that are tried.
+	maxTried = 4096
+)
+
+// sameShortened reports whether a and b, at least one of which has a "…" for
+// what is left out, may be the same.
+func sameShortened(a, b string) bool {
+	ah, at, as := strings.Cut(a, "…")
+	bh, bt, bs := strings.Cut(b, "…")
+	switch {
+	case as && bs:
+		n, t := min(len(ah), len(bh)), min(len(at), len(bt))
+		return n >= minHead && ah[:n] == bh[:n] && at[len(at)-t:] == bt[len(bt)-t:]
+	case as:
+		return len(ah) >= minHead && len(ah)+len(at) <= len(b) && strings.HasPrefix(b, ah) && strings.HasSuffix(b, at)
+	case bs:
+		return sameShortened(b, a)
+	}
+	return false
+}
+
+// couldShow reports whether the set would have e, had the run said it: a
+// coverage that e has elsewhere is one of the set's, too.
+func (f *finder) couldShow(e *entry) bool {
+	if f.Overflow > 0 {
+		return false
+	}
+	for _, c := range e.covers {
+		if f.covers[c] > 0 {
+			return true
+		}
+		switch {
+		case c == consoleKernel && f.covers[ringBuffer] > 0:
+			return true
+		case strings.HasPrefix(c, unitJournal) && f.covers[wholeJournal] > 0:
+			return true
+		case c == wholeJournal && f.unitWould(e):
+			return true
+		}
+	}
+	return false
+}
+
+// unitWould reports whether e, which stands in a whole journal, would stand in
+// one of the set's journals of a unit: somebody else than the manager speaks
+// there under that name, or the manager names the unit.
+func (f *finder) unitWould(e *entry) bool {
+	for c := range f.covers {
+		unit, ok := strings.CutPrefix(c, unitJournal)
+		if !ok {
+			continue
+		}
+		if e.Source != "systemd" && f.idents[c+"\x00"+e.Source] || e.Source == "systemd" && strings.HasPrefix(e.Template, unit+": ") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,269 @@
+package message
+
+import (
+	"path"
+	"strings"
+
+	"forensics/analyzers/bundle"
+	"forensics/analyzers/commands"
+	"forensics/analyzers/console"
+)
+
+// transcript walks what one artifact shows of a console.
+type transcript struct {
+	*collector
+	t       *console.Transcript
+	d       *commands.Dialogue // may be nil
+	taken   []span             // what the journal's and the kernel's readers took
+	answers []answer
+	typed   map[string]bool
+	prompts []string
+
+	next   int  // in taken
+	reply  int  // in answers
+	sent   int  // in d.Typed
+	prompt bool // the shell waits for a command: what comes is echo
+	stage  string
+}
+
+// answer is one line of a command's answer.
+type answer struct {
+	start int64
+	to    string // the command, as a source
+}
+
+// console takes what the guest printed besides journal entries and the kernel's
+// messages: on its console, and in answers that a harness saved. Of a journal's
+// or dmesg's artifact nothing else is a message.
+func (c *collector) console(t *console.Transcript) {
+	d := c.dialogues[t.Path]
+	switch t.Artifact.Kind {
+	case bundle.Serial:
+	case bundle.Capture, bundle.Unknown:
+		if d == nil {
+			return
+		}
+	default:
+		return
+	}
+	w := &transcript{collector: c, t: t, d: d, taken: c.taken[t.Path], typed: map[string]bool{}, prompts: t.Prompts(), stage: bootLoader}
+	if d != nil {
+		w.learn()
+	}
+	for i := range t.Lines {
+		l := &t.Lines[i]
+		if l.Typed {
+			continue
+		}
+		for j := range l.Pieces {
+			until := len(l.Pieces[j].Text)
+			if l.TypedFrom >= 0 && j == len(l.Pieces)-1 {
+				until = min(until, l.TypedFrom)
+			}
+			w.piece(&l.Pieces[j], until)
+		}
+	}
+	c.hangUp()
+}
+
+// learn reads what was typed and what was answered.
+func (w *transcript) learn() {
+	for _, l := range w.d.Typed {
+		w.typed[l.Text] = true
+	}
+	for _, cmd := range w.d.Commands {
+		w.typed[cmd.Text] = true
+		question := w.question(cmd)
+		if cmd.Done {
+			w.set.cover(question)
+		}
+		for _, l := range cmd.Answer {
+			w.answers = append(w.answers, answer{l.Evidence.Start, question})
+		}
+	}
+}
+
+// question is the source of what a command answers.
+func (w *transcript) question(cmd *commands.Command) string {
+	if cmd.Text == "" {
+		return "$ " + path.Base(w.t.Path)
+	}
+	return "$ " + clip(Mask(clip(cmd.Text, maxText)), maxText)
+}
+
+func (w *transcript) piece(p *console.Piece, until int) {
+	switch p.Paste {
+	case console.On:
+		w.prompt = true
+		return
+	case console.Off:
+		w.prompt = false
+	}
+	text := p.Text[:until]
+	if !w.free(p) {
+		if stampFirst(text) && w.answered(p.Start()) == "" {
+			w.begun(consoleOutput)
+		}
+		text = spliced(text)
+	}
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" || w.typed[trimmed] || w.prompt && w.echoed(trimmed, p.Start()) || w.prompted(trimmed) {
+		return
+	}
+	w.print(p, until, text, trimmed)
+}
+
+// stampFirst reports whether text begins with the kernel's stamp.
+func stampFirst(text string) bool {
+	text = strings.TrimSpace(text)
+	return text != "" && text[0] == '[' && kernelStamp(text) > 0
+}
+
+// free reports whether no other reader took the piece.
+func (w *transcript) free(p *console.Piece) bool {
+	for w.next < len(w.taken) && w.taken[w.next].end <= p.Start() {
+		w.next++
+	}
+	return w.next == len(w.taken) || w.taken[w.next].start >= p.End()
+}
+
+// spliced returns what stands before the kernel's message in a line.
+func spliced(text string) string {
+	for i := range len(text) {
+		if text[i] == '[' && kernelStamp(text[i:]) > 0 {
+			return text[:i]
+		}
+	}
+	return ""
+}
+
+// maxEchoed is how many lines before the echo a command may have been sent.
+const maxEchoed = 16
+
+// echoed reports whether text, at a prompt, is a part of a command that was
+// sent: a shell wraps long ones.
+func (w *transcript) echoed(text string, at int64) bool {
+	if w.d == nil {
+		return false
+	}
+	for w.sent < len(w.d.Typed) && w.d.Typed[w.sent].Evidence.Start <= at {
+		w.sent++
+	}
+	for i := max(0, w.sent-maxEchoed); i < w.sent; i++ {
+		if strings.Contains(w.d.Typed[i].Text, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// prompted reports whether text is a prompt, with what was typed at it.
+func (w *transcript) prompted(text string) bool {
+	found := strings.ContainsAny(text[:min(len(text), maxText)], "$#")
+	for _, p := range w.prompts {
+		found = found || strings.HasPrefix(text, strings.TrimRight(p, " "))
+	}
+	if !found {
+		return false
+	}
+	_, _, ok := w.t.CutPrompt(text)
+	return ok
+}
+
+// begun notes how far the boot came on this console.
+func (w *transcript) begun(stage string) {
+	if w.stage == bootLoader || stage == session {
+		w.stage = stage
+	}
+	w.set.cover(stage)
+	if stage == consoleOutput {
+		w.set.cover(consoleKernel)
+	}
+}
+
+// print takes a line that the guest printed.
+func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
+	by := where{class: Console, cover: w.stage}
+	body, status := afterStatus(trimmed)
+	switch {
+	case status || strings.HasPrefix(trimmed, "<<< NixOS Stage"):
+		w.begun(consoleOutput)
+		by.cover = consoleOutput
+	case strings.Contains(trimmed, " login: "):
+		w.begun(session)
+	default:
+		w.set.cover(w.stage)
+		if question := w.answered(p.Start()); question != "" {
+			by.source, by.cover = question, question
+		}
+	}
+	at := place{t: w.t, piece: p, until: until}
+	if painted(text) {
+		for _, s := range segments(text) {
+			w.say(by, s, at)
+		}
+		return
+	}
+	if status {
+		w.say(by, body, at)
+		return
+	}
+	w.hear(speaker{source: by.source}, by, text, at)
+}
+
+// answered returns the command that printed the piece at start, "" when none
+// did.
+func (w *transcript) answered(start int64) string {
+	for w.reply < len(w.answers) && w.answers[w.reply].start < start {
+		w.reply++
+	}
+	if w.reply < len(w.answers) && w.answers[w.reply].start == start {
+		return w.answers[w.reply].to
+	}
+	return ""
+}
+
+// statusMarks are what systemd prints before a message on the console; in the
+// journal the message stands alone.
+var statusMarks = []string{"[  OK  ] ", "[FAILED] ", "[DEPEND] ", "[ WARN ] ", "[ INFO ] ", "[ TIME ] ", "[ SKIP ] "}
+
+// afterStatus drops systemd's mark before s, also the one that moves while a job
+// runs: "[ ***  ] (1 of 2) A start job is running for …".
+func afterStatus(s string) (string, bool) {
+	if len(s) < 10 || s[0] != '[' || s[7] != ']' {
+		return s, false
+	}
+	for _, m := range statusMarks {
+		if body, ok := strings.CutPrefix(s, m); ok {
+			return body, true
+		}
+	}
+	if strings.Trim(s[1:7], "* ") != "" {
+		return s, false
+	}
+	body := strings.TrimSpace(s[8:])
+	if of, job, ok := strings.Cut(body, ") "); ok && strings.HasPrefix(of, "(") && strings.Contains(of, " of ") {
+		body = job
+	}
+	return body, true
+}
+
+// painted reports whether s has lines drawn around it, as boot menus, tables and
+// trees do.
+func painted(s string) bool {
+	return strings.Contains(s, "\u2500") || strings.Contains(s, "\u2502")
+}
+
+// segments parts a painted line at its lines, and where a countdown was painted
+// again.
+func segments(s string) []string {
+	var parts []string
+	for _, f := range strings.FieldsFunc(s, func(r rune) bool { return r >= '\u2500' && r <= '\u257f' }) {
+		for _, f := range strings.Split(f, "...") {
+			if f = strings.TrimSpace(f); f != "" {
+				parts = append(parts, f)
+			}
+		}
+	}
+	return parts
+}
