@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ type captureFlags struct {
 	memory, cpus                 int
 	uefi                         bool
 	diskSize, diskFormat, diskOn string
+	disks                        []string
+	vsock                        string
 	network                      string
 	noRNG                        bool
 	password                     string
@@ -54,6 +57,7 @@ is interrupted leaves what it has, and no virtual machine behind.`,
 		Example: `  forensics capture --iso result/iso/nixos.iso
   forensics capture --flake .#bootImage --output run-1
   forensics capture --iso nixos.iso --accel tcg --memory 4096 -- -device usb-ehci
+  forensics capture --iso nixos.iso --disk 1G,if=scsi --disk old.qcow2,format=qcow2
   forensics capture --only host --dry-run
   forensics capture --iso nixos.iso --need report.json`,
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c, args) },
@@ -76,6 +80,8 @@ is interrupted leaves what it has, and no virtual machine behind.`,
 	f.StringVar(&o.diskSize, "disk-size", "8G", "`SIZE` of the blank disk; 0 for none")
 	f.StringVar(&o.diskFormat, "disk-format", "raw", "`FORMAT` of the blank disk: raw or qcow2")
 	f.StringVar(&o.diskOn, "disk-bus", "virtio", "`BUS` of the blank disk: virtio, scsi, ide, nvme or none")
+	f.StringArrayVar(&o.disks, "disk", nil, "one more `DISK`: SIZE or FILE[,if=virtio|scsi|ide|nvme][,format=raw|qcow2]; what the guest writes to a file is dropped")
+	f.StringVar(&o.vsock, "vsock", "auto", "`WHEN` the guest's journal is forwarded over a vsock as it is written: auto, on or off")
 	f.StringVar(&o.network, "network", "user", "`NETWORK`: user (with DHCP) or none")
 	f.BoolVar(&o.noRNG, "no-rng", false, "no virtio random number generator")
 	f.StringVar(&o.password, "password-file", "", "the user's password is the first line of `FILE`")
@@ -208,13 +214,27 @@ func (o *captureFlags) hardware(c *cobra.Command, cfg *capture.Config) error {
 	if o.network != "user" && o.network != "none" {
 		return usagef(c, "--network %s: there are user and none", o.network)
 	}
+	cfg.Vsock = capture.Switch(o.vsock)
+	if !slices.Contains([]capture.Switch{capture.Auto, capture.On, capture.Off}, cfg.Vsock) {
+		return usagef(c, "--vsock %s: there are auto, on and off", o.vsock)
+	}
 	size, err := bytesOf(o.diskSize)
 	if err != nil {
 		return usagef(c, "--disk-size %s: %v", o.diskSize, err)
 	}
 	cfg.Disk = vm.Disk{Size: size, Format: o.diskFormat, Bus: o.diskOn}
-	if !slices.Contains([]string{"virtio", "scsi", "ide", "nvme", "none"}, o.diskOn) {
+	if !slices.Contains(append(diskBuses, "none"), o.diskOn) {
 		return usagef(c, "--disk-bus %s: there are virtio, scsi, ide, nvme and none", o.diskOn)
+	}
+	if !slices.Contains(diskFormats, o.diskFormat) {
+		return usagef(c, "--disk-format %s: there are raw and qcow2", o.diskFormat)
+	}
+	for _, text := range o.disks {
+		d, err := diskOf(text)
+		if err != nil {
+			return usagef(c, "--disk %s: %v", text, err)
+		}
+		cfg.Disks = append(cfg.Disks, d)
 	}
 	if o.uefi {
 		if m.Firmware, err = vm.FindFirmware(o.qemu); err != nil {
@@ -238,6 +258,66 @@ func bytesOf(s string) (int64, error) {
 		return 0, errors.New("no size; write 8G or 512M")
 	}
 	return n << shift, nil
+}
+
+var (
+	diskBuses   = []string{"virtio", "scsi", "ide", "nvme"}
+	diskFormats = []string{"raw", "qcow2"}
+)
+
+// diskOf reads SIZE or FILE, and what is said of it.
+func diskOf(text string) (vm.Disk, error) {
+	what, options, _ := strings.Cut(text, ",")
+	d := vm.Disk{}
+	for o := range strings.SplitSeq(options, ",") {
+		key, value, _ := strings.Cut(o, "=")
+		switch {
+		case o == "":
+		case key == "if" && slices.Contains(diskBuses, value):
+			d.Bus = value
+		case key == "format" && slices.Contains(diskFormats, value):
+			d.Format = value
+		case key == "if", key == "format":
+			return d, fmt.Errorf("there is no %s=%s; write if=virtio, scsi, ide or nvme, format=raw or qcow2", key, value)
+		default:
+			return d, fmt.Errorf("%q is not understood; write if=BUS or format=FORMAT, and for a name with a comma -- -drive", o)
+		}
+	}
+	if size, err := bytesOf(what); err == nil {
+		if d.Size = size; size == 0 {
+			return d, errors.New("a disk has some bytes; write 1G")
+		}
+		return d, nil
+	}
+	d.Path, d.Snapshot = what, true
+	return d, readableDisk(&d)
+}
+
+// readableDisk finds out that the guest can have the disk image.
+func readableDisk(d *vm.Disk) error {
+	f, err := os.Open(d.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("neither a size (8G) nor a file that is there")
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.IsDir() {
+		return errors.New("a directory is no disk image")
+	}
+	var head [4]byte
+	_, err = io.ReadFull(f, head[:])
+	qcow2 := err == nil && string(head[:]) == "QFI\xfb"
+	switch {
+	// The guest chooses the bytes of a raw image: we guess no format from them
+	// that makes QEMU open other files.
+	case qcow2 && d.Format == "":
+		return errors.New("it looks like qcow2: write format=qcow2, or format=raw for its bytes as they are")
+	case !qcow2 && d.Format == "qcow2":
+		return errors.New("it is not qcow2: write format=raw")
+	}
+	return nil
 }
 
 // needed takes the conditions that an earlier report could not decide.
@@ -267,7 +347,7 @@ func (o *captureFlags) needed(cfg *capture.Config) error {
 
 // plan prints what a capture would do.
 func plan(w io.Writer, cfg *capture.Config) error {
-	specs, err := cfg.Specs("disk.img")
+	specs, err := cfg.Specs("disk0.img")
 	if err != nil {
 		return err
 	}
@@ -282,10 +362,14 @@ func plan(w io.Writer, cfg *capture.Config) error {
 	if cfg.Machine {
 		o := cfg.VM
 		o.ISO = cfg.ISO
-		if cfg.Disk.Size > 0 && cfg.Disk.Bus != "none" {
-			d := cfg.Disk
-			d.Path = "disk.img"
-			o.Disks = append(o.Disks, d)
+		for i, d := range append([]vm.Disk{cfg.Disk}, cfg.Disks...) {
+			switch {
+			case d.Path == "" && d.Size > 0 && d.Bus != "none":
+				d.Path = fmt.Sprintf("disk%d.img", i)
+				o.Disks = append(o.Disks, d)
+			case d.Path != "":
+				o.Disks = append(o.Disks, d)
+			}
 		}
 		fmt.Fprintf(w, "qemu: %s\n", report.Clean(strings.Join(vm.Command(o, "DIR"), " ")))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"forensics/cmd/forensics/internal/capture/dialogue"
+	"forensics/cmd/forensics/internal/capture/forward"
 	"forensics/cmd/forensics/internal/capture/probe"
 	"forensics/cmd/forensics/internal/capture/vm"
 )
@@ -35,16 +36,18 @@ type process struct {
 	Events     []vm.Event       `json:"events"`
 	Accel      []vm.SmokeResult `json:"smoke"` // trials of accelerators, the chosen one last
 	ISO        string           `json:"iso_path,omitempty"`
+	Vsock      *forwarded       `json:"vsock,omitempty"` // absent where it was not wanted
 }
 
 // machine is one boot.
 type machine struct {
 	*capture
-	vm      *vm.VM
-	talk    *dialogue.Dialogue
-	process process
-	up      bool       // a shell answered
-	mu      sync.Mutex // of talk
+	vm       *vm.VM
+	talk     *dialogue.Dialogue
+	process  process
+	journald *forward.Recording // what the guest forwards, nil where it cannot
+	up       bool               // a shell answered
+	mu       sync.Mutex         // of talk
 }
 
 // boot runs the machine once and asks the guest.
@@ -56,9 +59,11 @@ func (c *capture) boot(ctx context.Context) error {
 	}
 	c.progress.Stage("boot")
 	if err := m.start(ctx, o); err != nil {
+		m.unforward()
 		return err
 	}
 	defer m.stop(ctx)
+	defer m.unforward()
 	watch, end := context.WithCancel(ctx)
 	defer end()
 	go m.watch(watch)
@@ -79,10 +84,12 @@ func (m *machine) prepare(ctx context.Context) (vm.Options, error) {
 		m.progress.Say("guests do not run under KVM here: software emulation, several times slower")
 		m.problem("qemu.json", "KVM was tried first and no guest ran under it")
 	}
-	if m.Disk.Path != "" {
-		o.Disks = append([]vm.Disk{m.Disk}, o.Disks...)
+	for _, d := range m.every() {
+		if d.Path != "" {
+			o.Disks = append(o.Disks, *d)
+		}
 	}
-	return o, nil
+	return o, m.forward(ctx, &o)
 }
 
 // start runs QEMU with all that it says going to the bundle.
@@ -108,7 +115,6 @@ func (m *machine) start(ctx context.Context, o vm.Options) error {
 		return errors.Join(err, m.write())
 	}
 	m.vm = v
-	m.unblank() // QEMU has it open; so it stays nowhere, however we end
 	m.process.Argv, m.process.PID, m.process.Version = v.Argv(), v.PID(), v.Version()
 	at := v.Started().UTC()
 	m.process.Started = &at
@@ -206,6 +212,9 @@ func (m *machine) ask(ctx context.Context) error {
 			return nil // we were told to stop
 		}
 		m.why("no shell: " + err.Error())
+		if m.process.Vsock != nil && m.process.Vsock.Why != "" {
+			m.problem("qemu.json", "the guest could not forward its journal: "+m.process.Vsock.Why)
+		}
 		return m.json("guest/access.json", access{Schema: accessSchema, GaveUp: oneLine(err.Error())})
 	}
 	m.mu.Lock()

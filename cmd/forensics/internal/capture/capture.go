@@ -17,8 +17,9 @@
 //     a directory in a tmpfs it is as it would be without us.
 //   - QEMU never outlives Run. However Run ends, the bundle is finished, and its
 //     manifest says whether it is complete, and why not.
-//   - Nothing leaves the machine, and nothing but the bundle is written: the
-//     blank disk stands in the directory for temporary files and is removed.
+//   - Nothing leaves the machine, and nothing but the bundle is written: blank
+//     disks are files without a name where the system has such (Linux), so that
+//     even a killed capture leaves none; elsewhere they are removed in the end.
 //
 // Left out: judging. The bundle is analysed like any other run.
 package capture
@@ -29,8 +30,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +51,10 @@ type Config struct {
 	Params analyzers.Params
 	VM     vm.Options
 	Disk   vm.Disk // the blank one; its path is the capture's business
+	// Disks are more of them: blank ones have no path; of files that are there
+	// the guest sees a copy that is dropped in the end.
+	Disks []vm.Disk
+	Vsock Switch // whether the guest forwards its journal over a vsock
 	// Login bounds the wait for a shell, from the guest's first instruction on;
 	// Limit bounds all that is asked after that.
 	Login, Limit         time.Duration
@@ -59,6 +65,16 @@ type Config struct {
 	Version              string
 	Progress             Progress
 }
+
+// Switch says whether a thing is done.
+type Switch string
+
+// The switches. Auto is on where the host has what it takes.
+const (
+	Auto Switch = "auto"
+	On   Switch = "on"
+	Off  Switch = "off"
+)
 
 // Progress is told how far the capture is.
 type Progress interface {
@@ -72,6 +88,7 @@ type capture struct {
 	Config
 	bundle   *record.Bundle
 	progress Progress
+	blanks   []*vm.Blank
 	specs    []probe.Spec
 	whys     []string // the bundle is not complete
 }
@@ -96,12 +113,28 @@ func (cfg *Config) values(disk string) analyzers.Params {
 	values := analyzers.Params(probe.HostParams("."))
 	maps.Copy(values, cfg.Params)
 	values["commands"] = probe.Commands(cfg.Params["parts"])
-	for name, value := range map[string]string{"qemu": cfg.VM.QEMU, "flake": cfg.Flake, "image": disk} {
+	for name, value := range map[string]string{"qemu": cfg.VM.QEMU, "flake": cfg.Flake, "image": disk, "store-path": storePath(cfg.ISO)} {
 		if value != "" {
 			values[name] = []string{value}
 		}
 	}
 	return values
+}
+
+// storeRe is a path in nix's store: 32 letters of its base 32, then a name.
+var storeRe = regexp.MustCompile(`^/nix/store/[0-9a-z]{32}-[^/]+`)
+
+// storePath returns the path in nix's store that holds the image, "" where it
+// lies elsewhere. result/iso/x.iso leads there by a link.
+func storePath(iso string) string {
+	at, err := filepath.EvalSymlinks(iso)
+	if err == nil {
+		at, err = filepath.Abs(at)
+	}
+	if err != nil {
+		return ""
+	}
+	return storeRe.FindString(at)
 }
 
 // ErrNoBundle is wrapped by what keeps Run from making a bundle at all.
@@ -132,7 +165,11 @@ func (c *capture) parts(ctx context.Context) error {
 		c.why(err.Error())
 		return err
 	}
-	defer c.unblank()
+	defer func() {
+		if err := c.unblank(); err != nil {
+			c.problem("blank disk", err.Error())
+		}
+	}()
 	c.specs, _ = c.Specs(c.Disk.Path) // they were loaded before
 	var failed []error
 	if c.Host {
@@ -164,26 +201,42 @@ func (c *capture) parts(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// blank makes the blank disk, beside the bundle's own files but not among them.
+// blank makes the blank disks.
 func (c *capture) blank(ctx context.Context) error {
-	if !c.Machine || c.Disk.Size <= 0 || c.Disk.Bus == "none" {
+	if !c.Machine {
 		return nil
 	}
-	dir, err := os.MkdirTemp("", "forensics-disk-")
-	if err != nil {
-		return err
-	}
-	c.Disk.Path = filepath.Join(dir, "disk.img")
-	if err := c.Disk.Create(ctx, ""); err != nil {
-		return errors.Join(err, os.RemoveAll(dir))
+	c.Disks = slices.Clone(c.Disks) // the caller's stay as they are
+	for _, d := range c.every() {
+		if d.Path != "" || d.Size <= 0 || d.Bus == "none" {
+			continue
+		}
+		b, err := vm.NewBlank(ctx, *d, "")
+		if err != nil {
+			return errors.Join(err, c.unblank())
+		}
+		c.blanks = append(c.blanks, b)
+		d.Path = b.Path
 	}
 	return nil
 }
 
-func (c *capture) unblank() {
-	if c.Disk.Path != "" {
-		_ = os.RemoveAll(filepath.Dir(c.Disk.Path))
+// every returns the machine's disks.
+func (c *capture) every() []*vm.Disk {
+	disks := []*vm.Disk{&c.Disk}
+	for i := range c.Disks {
+		disks = append(disks, &c.Disks[i])
 	}
+	return disks
+}
+
+func (c *capture) unblank() error {
+	var errs []error
+	for _, b := range c.blanks {
+		errs = append(errs, b.Close())
+	}
+	c.blanks = nil
+	return errors.Join(errs...)
 }
 
 // why notes that the bundle is not complete.

@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
+
+// buildGrace is how long nix may take to end after an interrupt.
+const buildGrace = 10 * time.Second
 
 // build runs nix build, keeps its log, and takes the one image in its result.
 func (c *capture) build(ctx context.Context) error {
@@ -21,7 +26,11 @@ func (c *capture) build(ctx context.Context) error {
 	}
 	defer log.Close()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "nix", "build", c.Flake, "--no-link", "--print-out-paths", "--print-build-logs")
+	cmd := exec.CommandContext(ctx, "nix", "build", c.Flake, "--no-link", "--print-out-paths", "--print-build-logs",
+		"--extra-experimental-features", "nix-command flakes") // off as nix comes
+	// nix ends its builders when it is asked to end itself.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = buildGrace
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, log), log
 	if err := cmd.Run(); err != nil {
 		if errors.Is(err, exec.ErrNotFound) {

@@ -18,10 +18,11 @@ type Skip struct {
 // of the run, not of the profile.
 func Optional() []string {
 	return []string{
-		"flake",    // what nix evaluates
-		"image",    // the disk image that the guest gets
-		"result",   // the directory that holds the build's image
-		"commands", // programs that the guest must have
+		"flake",      // what nix evaluates
+		"image",      // the disk image that the guest gets
+		"result",     // the directory that holds the build's image
+		"store-path", // the path in nix's store that holds the image
+		"commands",   // programs that the guest must have
 	}
 }
 

@@ -24,6 +24,9 @@ type Disk struct {
 	Size   int64  // bytes, for Create
 	Format string // raw or qcow2; "" is raw
 	Bus    string // virtio, scsi, ide, nvme, or none: not attached; "" is virtio
+	// Snapshot: what the guest writes goes to a temporary file of QEMU's, and is
+	// dropped with it.
+	Snapshot bool
 }
 
 // Firmware is a UEFI firmware image. Code is what the CPU runs; Vars is the
@@ -79,6 +82,9 @@ const (
 	JournalDevice = "/dev/virtio-ports/" + JournalPort
 )
 
+// VsockDevice is QEMU's device behind [Options].VsockCID.
+const VsockDevice = "vhost-vsock-pci"
+
 // Names of the sockets in the private directory: one letter, since a socket's
 // path is limited to 104 bytes (macOS) or 108 (Linux).
 const (
@@ -112,7 +118,7 @@ func Command(o Options, dir string) []string {
 	}
 	add(networkArgs(o)...)
 	if o.VsockCID != 0 {
-		add("-device", fmt.Sprintf("vhost-vsock-pci,guest-cid=%d", o.VsockCID))
+		add("-device", fmt.Sprintf("%s,guest-cid=%d", VsockDevice, o.VsockCID))
 	}
 	for _, v := range o.FWCfg {
 		add("-fw_cfg", v)
@@ -175,6 +181,9 @@ func bootArgs(o Options) []string {
 
 func diskArgs(i int, d Disk) []string {
 	drive := "file=" + file(d.Path) + ",format=" + or(d.Format, "raw")
+	if d.Snapshot {
+		drive += ",snapshot=on"
+	}
 	id := fmt.Sprintf("disk%d", i)
 	apart := []string{"-drive", drive + ",if=none,id=" + id, "-device"}
 	switch d.Bus {
