@@ -38,6 +38,8 @@ type boot struct {
 	pass     []string // conditions, or all of a phase: vm.*
 	fail     []string
 	decided  []string // pass or fail, as the host is
+
+	journal string // the file that the guest's journal came in; "" where it need not come
 }
 
 // boots is written by hand from what each fault does (corpus/testimage). Faults
@@ -50,14 +52,17 @@ var boots = []boot{
 			"host.qemu", "virt.*", "iso.*", "vm.*", "harness.prompt",
 		},
 		decided: []string{"host.*"},
+		journal: overPort,
 	},
 	{
-		name: "healthy-uefi",
+		// A guest in which all that a dialogue may stumble over is at once.
+		name: "healthy-uefi", chosen: "noisy-console",
 		args: []string{"--uefi"},
 		pass: []string{
 			"host.qemu", "virt.*", "iso.*", "vm.*", "harness.prompt",
 		},
 		decided: []string{"host.*"},
+		journal: overPort,
 	},
 	{
 		name: "unit-deadlock", image: "unit-deadlock",
@@ -76,43 +81,56 @@ var boots = []boot{
 	{
 		name: "disko-missing", image: "disko-missing",
 		cause: "iso.boot-profile", contains: "disko",
-		pass: []string{"vm.serial", "vm.root-shell", "vm.disk-blank", "vm.lan-dhcp", "harness.prompt"},
-		fail: []string{"iso.boot-profile", "vm.lvm", "vm.storage-status", "vm.unit-inactive"},
+		pass:    []string{"vm.serial", "vm.root-shell", "vm.disk-blank", "vm.lan-dhcp", "harness.prompt"},
+		fail:    []string{"iso.boot-profile", "vm.lvm", "vm.storage-status", "vm.unit-inactive"},
+		journal: overPort,
 	},
 	{
 		name: "remain-after-exit", image: "remain-after-exit",
 		cause: "iso.unit", contains: "RemainAfterExit=yes",
-		pass: []string{"vm.serial", "vm.root-shell", "vm.lvm", "vm.storage-status", "harness.prompt"},
-		fail: []string{"iso.unit", "vm.unit-inactive"},
+		pass:    []string{"vm.serial", "vm.root-shell", "vm.lvm", "vm.storage-status", "harness.prompt"},
+		fail:    []string{"iso.unit", "vm.unit-inactive"},
+		journal: overPort,
 	},
 	{
+		// Only root may write to the port.
 		name: "sudo-missing", image: "sudo-missing",
 		cause: "iso.boot-profile", contains: "sudo",
-		pass: []string{"vm.serial", "vm.lan-dhcp", "harness.prompt"},
-		fail: []string{"iso.boot-profile", "vm.root-shell"},
+		pass:    []string{"vm.serial", "vm.lan-dhcp", "harness.prompt"},
+		fail:    []string{"iso.boot-profile", "vm.root-shell"},
+		journal: overLine,
 	},
 	{
 		name: "disko-error", chosen: "disko-error",
 		args:  []string{"--disk-size", "4G"}, // the fault's plan wants 8 GiB
 		cause: "vm.lvm", contains: "insufficient free space",
-		pass: []string{"iso.*", "vm.serial", "vm.root-shell", "vm.disk-blank", "vm.storage-detect", "harness.prompt"},
-		fail: []string{"vm.lvm", "vm.storage-status", "vm.unit-inactive"},
+		pass:    []string{"iso.*", "vm.serial", "vm.root-shell", "vm.disk-blank", "vm.storage-detect", "harness.prompt"},
+		fail:    []string{"vm.lvm", "vm.storage-status", "vm.unit-inactive"},
+		journal: overPort,
 	},
 	{
 		name:  "no-nic",
 		args:  []string{"--network", "none"},
 		cause: "vm.lan-dhcp", contains: "lan",
-		pass: []string{"iso.*", "vm.serial", "vm.root-shell", "harness.prompt"},
-		fail: []string{"vm.lan-dhcp"},
+		pass:    []string{"iso.*", "vm.serial", "vm.root-shell", "harness.prompt"},
+		fail:    []string{"vm.lan-dhcp"},
+		journal: overPort,
 	},
 	{
 		name:  "disk-sda",
 		args:  []string{"--disk-bus", "scsi"},
 		cause: "vm.disk-naming", contains: "sda",
-		pass: []string{"iso.serial-console", "iso.boot-profile", "vm.serial", "vm.root-shell", "harness.prompt"},
-		fail: []string{"vm.disk-naming", "vm.lvm", "vm.storage-status"},
+		pass:    []string{"iso.serial-console", "iso.boot-profile", "vm.serial", "vm.root-shell", "harness.prompt"},
+		fail:    []string{"vm.disk-naming", "vm.lvm", "vm.storage-status"},
+		journal: overPort,
 	},
 }
+
+// The channels over which a journal leaves the guest, by the file it is then in.
+const (
+	overPort = "journal.export"
+	overLine = "serial-journal.export"
+)
 
 // How long capture waits for a shell, and asks after that. A boot takes a minute
 // on an idle machine; what waits for ever in a guest is waited for so long.
@@ -144,6 +162,10 @@ func TestEndToEnd(t *testing.T) {
 	if dir := os.Getenv("E2E_OUTPUT"); dir != "" {
 		e.keep(t, dir)
 	}
+	e.probes = filepath.Join(e.dir, "probes.yaml")
+	if err := os.WriteFile(e.probes, []byte(journalProbe), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	// A group, so that its end is the end of all boots, also of parallel ones.
 	t.Run("boot", func(t *testing.T) {
 		for _, b := range boots {
@@ -162,6 +184,7 @@ type endToEnd struct {
 	program string
 	image   string
 	dir     string // of this test: images and bundles
+	probes  string // a list of probes for capture
 
 	mu   sync.Mutex
 	rows []row
@@ -247,6 +270,11 @@ func (e *endToEnd) run(t *testing.T, b boot) {
 	for _, d := range differences(b, rep.Runs[0]) {
 		differ("%s", d)
 	}
+	if b.journal != "" {
+		for _, d := range journalDifferences(t, bundle, b.journal) {
+			differ("%s", d)
+		}
+	}
 	if moved := e.moved(t, bundle); moved != same(t, rep) {
 		differ("the moved bundle gives another report:\n%s", firstDifference(same(t, rep), moved))
 	}
@@ -290,7 +318,7 @@ func (e *endToEnd) capture(t *testing.T, b boot, image, bundle string) string {
 	limit := login + askTimeout + grace
 	ctx, cancel := context.WithTimeout(e.ctx, limit)
 	defer cancel()
-	args := []string{"capture", "--iso", image, "--accel", "tcg", "--output", bundle, "--login-timeout", login.String(), "--timeout", askTimeout.String()}
+	args := []string{"capture", "--iso", image, "--accel", "tcg", "--output", bundle, "--login-timeout", login.String(), "--timeout", askTimeout.String(), "--probes", e.probes}
 	args = append(args, b.args...)
 	if b.chosen != "" {
 		args = append(args, "--", "-fw_cfg", "name=opt/testimage/fault,string="+b.chosen)

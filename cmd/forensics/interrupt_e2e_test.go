@@ -117,7 +117,7 @@ func processes(bundle string) map[int]string {
 }
 
 // removeScratch takes away what a capture that was killed before QEMU's start
-// could not.
+// could not: empty directories, and the smoke boot's sector. Disks have no name.
 func removeScratch(t *testing.T, scratch string) {
 	t.Helper()
 	dirs, err := filepath.Glob(filepath.Join(scratch, "*"))
@@ -125,6 +125,9 @@ func removeScratch(t *testing.T, scratch string) {
 		t.Fatal(err)
 	}
 	for _, d := range dirs {
+		if strings.HasPrefix(filepath.Base(d), "forensics-disk-") {
+			t.Errorf("a disk is left: %s", d)
+		}
 		sockets, _ := filepath.Glob(filepath.Join(d, "?"))
 		if len(sockets) > 0 {
 			t.Errorf("sockets are left: %v", sockets)
