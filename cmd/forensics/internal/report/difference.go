@@ -56,6 +56,7 @@ func mapDiff(diff string, line func(string) string) string {
 
 // cleanCode is clean for a line whose white space has a meaning.
 func cleanCode(s string, clean func(string) string) string {
+	s = s[:min(len(s), 4*maxText)] // Clean shows no more
 	if cr := strings.TrimSuffix(s, "\r"); cr != s {
 		s = cr + "^M" // else a line that only changed its end looks the same
 	}
