@@ -31,7 +31,7 @@ func (c *comparer) changes() []report.Change {
 	var more, harmless int64
 	for _, f := range c.found {
 		switch {
-		case f.hashes:
+		case f.harmless():
 			if harmless++; harmless > maxHarmless {
 				continue
 			}
@@ -45,7 +45,7 @@ func (c *comparer) changes() []report.Change {
 		c.notes = append(c.notes, fmt.Sprintf("%s of the images more: the first %d are listed", count(more, "difference"), maxChanges))
 	}
 	if harmless > maxHarmless {
-		c.notes = append(c.notes, fmt.Sprintf("%s in store hashes only: the first %d are listed", count(harmless, "file")+" differing", maxHarmless))
+		c.notes = append(c.notes, fmt.Sprintf("%s: the first %d are listed", count(harmless, "file")+" differing harmlessly", maxHarmless))
 	}
 	if len(c.hashes) > 0 {
 		out = append(out, c.renamed())
@@ -66,14 +66,14 @@ func (c *comparer) renamed() report.Change {
 
 // change makes the change of a finding.
 func (c *comparer) change(f *finding) report.Change {
-	ch := report.Change{Kind: Kind, Subject: bundle.Printable(f.subject()), Harmless: f.hashes}
+	ch := report.Change{Kind: Kind, Subject: bundle.Printable(f.subject()), Harmless: f.harmless()}
 	data := c.data(f.pair)
 	ch.From, ch.To = c.describe(0, f, data[0]), c.describe(1, f, data[1])
 	ch.Summary = f.summary(ch.Subject)
 	at := [2]int64{f.at, f.at}
 	if c.texts(f, data) {
 		a, b := shown(data[0], data[1])
-		if f.hashes || !f.both() {
+		if f.is == hashes || !f.both() {
 			a, b = data[0], data[1]
 		}
 		ch.Diff = c.diff(f, a, b)
@@ -99,7 +99,9 @@ func (c *comparer) data(p *pair) (data [2][]byte) {
 	}
 	for i, x := range p.file {
 		if x != nil && x.kind == regular && x.size <= maxHeld && p.vol[i].has(x) {
-			data[i], _ = p.vol[i].read(x) // an error was noted, or leaves it undescribed
+			if d, err := p.vol[i].read(x); err == nil {
+				data[i] = d
+			}
 		}
 	}
 	return data
@@ -117,7 +119,7 @@ func (c *comparer) texts(f *finding, data [2][]byte) bool {
 			some = some || x.size > 0
 		}
 	}
-	return some && !f.same
+	return some && f.is != same
 }
 
 // diff returns the unified diff of two texts, safe to show.
@@ -186,9 +188,11 @@ func (f *finding) summary(subject string) string {
 		return fmt.Sprintf("%s is %s now (%s before)", subject, b.kind, a.kind)
 	case a.kind == link:
 		return fmt.Sprintf("%s leads to %s now (%s before)", subject, bundle.Printable(b.link), bundle.Printable(a.link))
-	case f.hashes:
+	case f.is == hashes:
 		return subject + " changed in store hashes only"
-	case f.same:
+	case f.is == placed:
+		return subject + " changed, as it does when other files move"
+	case f.is == same || f.is == unknown:
 		return subject + " changed its permissions"
 	}
 	return subject + " changed"

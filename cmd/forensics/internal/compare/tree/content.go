@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 )
 
 // Limits on the contents that are read.
@@ -31,6 +32,7 @@ type outcome byte
 const (
 	same    outcome = iota
 	hashes          // they differ in store hashes only
+	placed          // they differ, as such files do when others move
 	differs         // in anything
 	unknown         // they were not compared
 )
@@ -57,14 +59,30 @@ func (c *comparer) contents(p *pair) verdict {
 		}
 		switch {
 		case sums:
-			return verdict{differs, -1}
+			return verdict{unseen(p), -1}
 		case f.sum != "" && p.vol[1-i].has(p.file[1-i]):
 			return c.digests(p, 1-i)
 		}
 		c.skipped.blind++
 		return verdict{unknown, -1}
 	}
-	return c.bytes(p)
+	if sums && a.size > maxHeld {
+		return verdict{unseen(p), -1}
+	}
+	d := c.bytes(p)
+	if sums && d.is == unknown {
+		d.is = unseen(p)
+	}
+	return d
+}
+
+// unseen is what other digests say of files of one size whose bytes are not at
+// hand.
+func unseen(p *pair) outcome {
+	if p.depth == 0 && placedRe.MatchString(p.file[0].name) {
+		return placed
+	}
+	return differs
 }
 
 // has reports whether the bytes of a file are at hand.
@@ -87,7 +105,7 @@ func (c *comparer) digests(p *pair, i int) verdict {
 			if hex.EncodeToString(h.Sum(nil)) == p.file[1-i].sum {
 				return verdict{same, -1}
 			}
-			return verdict{differs, -1}
+			return verdict{unseen(p), -1}
 		}
 	}
 	c.unread(p, i, err)
@@ -125,7 +143,11 @@ func (v *volume) bytes() (n int64) {
 	return n
 }
 
+// skip counts a pair that was not compared, unless its digests say enough.
 func (c *comparer) skip(p *pair) {
+	if p.file[0].sum != "" && p.file[1].sum != "" {
+		return
+	}
 	c.skipped.files++
 	c.skipped.bytes += p.file[0].size
 }
@@ -167,7 +189,7 @@ func (c *comparer) held(p *pair) verdict {
 	switch {
 	case at < 0:
 		return verdict{same, -1}
-	case p.depth == 0 && placed(a, b):
+	case p.depth == 0 && onlyPlaced(a, b):
 		return verdict{same, -1}
 	case bytes.Equal(maskAll(a), maskAll(b)):
 		return verdict{hashes, int64(at)}
@@ -279,11 +301,11 @@ func (f *forward) ReadAt(b []byte, at int64) (int, error) {
 	return k, err
 }
 
-// placed reports whether two files of an image differ only in the sectors at
+// onlyPlaced reports whether two files of an image differ only in the sectors at
 // which something lies: a boot catalogue (El Torito 1.0, figures 2 to 5), or the
 // table that mkisofs -boot-info-table and xorriso's --grub2-boot-info write into
 // a boot program. Those change with any other file of the image.
-func placed(a, b []byte) bool {
+func onlyPlaced(a, b []byte) bool {
 	if len(a) != len(b) || len(a) < 64 {
 		return false
 	}
@@ -302,6 +324,10 @@ func placed(a, b []byte) bool {
 	}
 	return true
 }
+
+// placedRe are the files for which onlyPlaced is, where their bytes are not at
+// hand: a boot catalogue, and the programs of isolinux and GRUB.
+var placedRe = regexp.MustCompile(`(?i)(?:^|/)(?:boot\.cat(?:alog)?|isolinux\.bin|eltorito\.img)$`)
 
 // storeMark stands before a hash in what refers to a store path.
 var storeMark = []byte("nix/store/")

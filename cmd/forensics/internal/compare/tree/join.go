@@ -240,7 +240,7 @@ func (c *comparer) order(ps []*pair) []*pair {
 		x := place{rank: last, same: p.file[0].name == p.file[1].name && storeRoot(p.file[0].name) != ""}
 		for _, f := range p.file {
 			x.large = x.large || f.size > maxHeld
-			x.rank = min(x.rank, rankOf(p.in+f.name, f, c.overlay(p.in)))
+			x.rank = min(x.rank, rankOf(p.in+f.name, f, c.overlay(p.in+f.name)))
 		}
 		places[p] = x
 	}

@@ -35,7 +35,7 @@ var (
 )
 
 // rankOf ranks a file by its path in the image. What is laid over the guest's
-// root is there to configure it.
+// root is there to configure it: an archive, or what is in one.
 func rankOf(name string, f *file, overlay bool) rank {
 	switch {
 	case loaderRe.MatchString(name):
@@ -66,24 +66,21 @@ func rankBy(head []byte) rank {
 
 // isText reports whether data, or the start of it, is text that people read.
 func isText(data []byte) bool {
-	if len(data) == 0 || bytes.IndexByte(data, 0) >= 0 {
+	if len(data) == 0 || bytes.ContainsFunc(data, func(r rune) bool { return r < ' ' && !strings.ContainsRune("\t\n\r\f\x1b", r) || r == 0x7f }) {
 		return false
 	}
 	for range utf8.UTFMax - 1 { // a head may end within a character
-		if utf8.Valid(data) {
-			return true
+		if len(data) == 0 || utf8.Valid(data) {
+			break
 		}
 		data = data[:len(data)-1]
-		if len(data) == 0 {
-			return false
-		}
 	}
-	return utf8.Valid(data)
+	return len(data) > 0 && utf8.Valid(data)
 }
 
 // byRank orders findings as they are reported.
 func byRank(a, b *finding) int {
-	if d := order(a.hashes, b.hashes); d != 0 {
+	if d := order(a.harmless(), b.harmless()); d != 0 {
 		return d
 	}
 	return slices.Compare([]string{string(rune('0' + a.rank)), path.Clean(a.subject()), a.key}, []string{string(rune('0' + b.rank)), path.Clean(b.subject()), b.key})

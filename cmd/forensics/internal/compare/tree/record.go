@@ -120,7 +120,7 @@ func (r *record) add(e *recordedFile, at span) bool {
 		return false
 	}
 	var mode fs.FileMode
-	if _, err := fmt.Sscanf(e.Mode, "%o", &mode); err != nil {
+	if _, err := fmt.Sscanf(e.Mode, "%o", &mode); err != nil || in == "" {
 		f.known = 0
 	}
 	f.mode = mode & execBits
@@ -139,11 +139,8 @@ func (r *record) add(e *recordedFile, at span) bool {
 	return true
 }
 
-// volume returns what the record lists of the file at a path of the image.
-func (r *record) volume(name string) *volume { return r.volumes[name] }
-
-// open opens the copy of the file at a path of the image.
-func (r *record) open(name string) (fs.File, error) {
+// Open opens the copy of the file at a path of the image.
+func (r *record) Open(name string) (fs.File, error) {
 	a := r.copies[copied(name)]
 	if a == nil {
 		return nil, errNoBytes

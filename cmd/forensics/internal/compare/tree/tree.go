@@ -75,9 +75,17 @@ const (
 // "file 120 bytes sha256:0123456789ab…", "link to ../fstab", or "directory with
 // 3 files, 120 bytes".
 func Compare(from, to *bundle.Run, params analyzers.Params) ([]report.Change, []string) {
+	return newComparer(params).compare(from, to)
+}
+
+func newComparer(params analyzers.Params) *comparer {
 	c := &comparer{overlays: params["overlays"], left: maxRead}
 	c.sides[0] = side{name: report.SideFrom, run: "the first run", budget: newBudget(), volumes: maxVolumes}
 	c.sides[1] = side{name: report.SideTo, run: "the second run", budget: newBudget(), volumes: maxVolumes}
+	return c
+}
+
+func (c *comparer) compare(from, to *bundle.Run) ([]report.Change, []string) {
 	var tops [2]*volume
 	for i, run := range []*bundle.Run{from, to} {
 		var done func()
@@ -209,9 +217,13 @@ func (c *comparer) pair(p *pair) bool {
 	a, b := p.file[0], p.file[1]
 	switch {
 	case a.kind != b.kind:
-		c.find(p, finding{})
+		c.find(p, finding{is: differs})
 	case a.kind == link && a.link != b.link:
-		c.find(p, finding{hashes: masked(a.link) == masked(b.link)})
+		is := differs
+		if masked(a.link) == masked(b.link) {
+			is = hashes
+		}
+		c.find(p, finding{is: is})
 	case a.kind == regular:
 		return c.regular(p)
 	}
@@ -227,8 +239,8 @@ func (c *comparer) regular(p *pair) bool {
 		d.is = same
 	}
 	switch {
-	case d.is == differs || d.is == hashes || modes:
-		c.find(p, finding{hashes: d.is == hashes && !modes, modes: modes, same: d.is == same, at: d.at})
+	case d.is != same && d.is != unknown || modes:
+		c.find(p, finding{is: d.is, modes: modes, at: d.at})
 	case d.is == unknown:
 		return false
 	}
@@ -273,11 +285,11 @@ func (c *comparer) absent(j *joined) {
 			if g == nil {
 				p := &pair{key: top, in: j.in, depth: j.depth, vol: j.vol}
 				p.file[i] = j.files[i][top]
-				g = &finding{pair: p, rank: last}
+				g = &finding{pair: p, rank: last, is: differs}
 				groups[top] = g
 				keys = append(keys, top)
 			}
-			g.add(f, c.overlay(j.in))
+			g.add(f, c.overlay(j.in+f.name))
 		}
 	}
 	slices.Sort(keys) // what is read must not depend on the order of the sides
@@ -317,16 +329,18 @@ func (g *finding) add(f *file, overlay bool) {
 // finding is a pair that differs.
 type finding struct {
 	*pair
-	rank   rank
-	hashes bool  // only store hashes differ
-	modes  bool  // permissions differ
-	same   bool  // and nothing else
-	at     int64 // first byte that differs, -1 where that is not known
+	rank  rank
+	is    outcome // of the contents, or of the targets of links
+	modes bool    // permissions differ
+	at    int64   // first byte that differs, -1 where that is not known
 
 	// Of a directory that one side lacks: the files in it, and one of them.
 	files, bytes int64
 	first        *file
 }
+
+// harmless reports whether the difference says nothing about the guest.
+func (f *finding) harmless() bool { return !f.modes && (f.is == hashes || f.is == placed) }
 
 func (c *comparer) find(p *pair, f finding) {
 	f.pair = p
@@ -341,7 +355,7 @@ func (c *comparer) rank(p *pair) rank {
 	peek := false
 	for _, f := range p.file {
 		if f != nil {
-			r = min(r, rankOf(p.in+f.name, f, c.overlay(p.in)))
+			r = min(r, rankOf(p.in+f.name, f, c.overlay(p.in+f.name)))
 			peek = peek || f.kind == regular && f.size > 0
 		}
 	}
@@ -361,8 +375,9 @@ func (c *comparer) rank(p *pair) rank {
 	return seen
 }
 
-// overlay reports whether a volume is one that is laid over the guest's root.
-func (c *comparer) overlay(in string) bool {
-	name, ok := strings.CutSuffix(in, "!/")
-	return ok && slices.ContainsFunc(c.overlays, func(o string) bool { return path.Clean("/"+o) == "/"+name })
+// overlay reports whether the file at a path of the image is, or lies in, an
+// archive that is laid over the guest's root.
+func (c *comparer) overlay(name string) bool {
+	name, _, _ = strings.Cut(name, "!/")
+	return slices.ContainsFunc(c.overlays, func(o string) bool { return path.Clean("/"+o) == "/"+name })
 }

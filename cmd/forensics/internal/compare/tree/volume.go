@@ -71,7 +71,13 @@ func (v *volume) subject(w *volume) string {
 
 // path is how evidence names a file.
 func (v *volume) path(name string) string {
+	if v.rec != nil {
+		return bundle.CopiesDir + "/" + copied(v.full(name))
+	}
 	p := v.image + "!/"
+	if v.image == bundle.CopiesDir {
+		p = v.image + "/" // a copy of an archive
+	}
 	if v.name != "" {
 		p += v.name + "!/"
 	}
@@ -92,7 +98,7 @@ var errNoBytes = errors.New("not in the record")
 // open opens a regular file.
 func (v *volume) open(f *file) (fs.File, error) {
 	if v.rec != nil {
-		return v.rec.open(v.full(f.name))
+		return v.rec.Open(v.full(f.name))
 	}
 	return v.fsys.Open(f.name)
 }
@@ -140,7 +146,10 @@ const maxFiles = maxRecord
 
 // list fills a volume from its file system.
 func (c *comparer) list(v *volume) {
-	_, arch := v.fsys.(*archive.FS)
+	known := fs.FileMode(modeBits)
+	if _, ok := v.fsys.(*archive.FS); ok || v.name == "" {
+		known = 0 // an archive shows none, those of an image are its maker's
+	}
 	_ = fs.WalkDir(v.fsys, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			v.partial = true
@@ -160,7 +169,7 @@ func (c *comparer) list(v *volume) {
 		if p == "." {
 			return nil
 		}
-		f := &file{name: p, mode: info.Mode() & modeBits, known: modeBits}
+		f := &file{name: p, mode: info.Mode() & modeBits, known: known}
 		switch m := info.Mode(); {
 		case m.IsRegular():
 			f.kind, f.size = regular, info.Size()
@@ -169,9 +178,6 @@ func (c *comparer) list(v *volume) {
 		case m&fs.ModeSymlink != 0:
 			f.kind = link
 			f.link, _ = fs.ReadLink(v.fsys, p)
-		}
-		if arch {
-			f.known = 0
 		}
 		v.files = append(v.files, f)
 		return nil
@@ -189,9 +195,11 @@ func plain(err error) error {
 // volume opens what a file holds, nil where it holds no files that are known.
 func (c *comparer) volume(s *side, v *volume, f *file, depth int) *volume {
 	if v.rec != nil {
-		return v.rec.volume(v.full(f.name))
+		if n := v.rec.volumes[v.full(f.name)]; n != nil {
+			return n
+		}
 	}
-	file, err := v.fsys.Open(f.name)
+	file, err := v.open(f)
 	if err != nil {
 		return nil
 	}
@@ -201,12 +209,16 @@ func (c *comparer) volume(s *side, v *volume, f *file, depth int) *volume {
 	}
 	s.volumes--
 	n := &volume{name: v.full(f.name), image: v.image}
+	from, name := v.fsys, f.name
+	if v.rec != nil {
+		from, name, n.image = v.rec, n.name, bundle.CopiesDir
+	}
 	if is, err := iso.OpenVolume(r, f.size); err == nil {
 		n.fsys = is.FS
 		n.slow = is.Format == "initrd"
 		n.partial = partial(is)
 		c.problems(n, is.Problems)
-	} else if a, err := archive.Open(v.fsys, f.name, s.budget); err == nil {
+	} else if a, err := archive.Open(from, name, s.budget); err == nil {
 		n.fsys = a
 		for _, p := range a.Problems() {
 			n.partial = true
