@@ -35,10 +35,11 @@ func TestCommand(t *testing.T) {
 			"/opt/q -name forensics -machine q35 -accel tcg,thread=multi -cpu pentium3 -m 96 -smp 1 -display none -monitor none -no-reboot" +
 				" -boot c -netdev user,id=net0 -device virtio-net-pci,netdev=net0" + channels + monitorArgs},
 		{"disks", Options{Disks: []Disk{
-			{Path: "a", Bus: "scsi", Format: "qcow2"}, {Path: "b", Bus: "ide"}, {Path: "c", Bus: "nvme"}, {Path: "d", Bus: "none"}, {Path: "e", Bus: "scsi"}}},
+			{Path: "a", Bus: "scsi", Format: "qcow2"}, {Path: "b", Bus: "ide"}, {Path: "c", Bus: "nvme"}, {Path: "d", Bus: "none"}, {Path: "e", Bus: "scsi"}, {Path: "f", Snapshot: true}}},
 			tcg + " -boot c -drive file=a,format=qcow2,if=none,id=disk0 -device virtio-scsi-pci,id=scsi0 -device scsi-hd,bus=scsi0.0,drive=disk0" +
 				" -drive file=b,format=raw,if=ide -drive file=c,format=raw,if=none,id=disk2 -device nvme,drive=disk2,serial=disk2" +
-				" -drive file=e,format=raw,if=none,id=disk4 -device virtio-scsi-pci,id=scsi4 -device scsi-hd,bus=scsi4.0,drive=disk4 -nic none" + channels + monitorArgs},
+				" -drive file=e,format=raw,if=none,id=disk4 -device virtio-scsi-pci,id=scsi4 -device scsi-hd,bus=scsi4.0,drive=disk4" +
+				" -drive file=f,format=raw,snapshot=on,if=virtio -nic none" + channels + monitorArgs},
 		{"kernel", Options{Kernel: "k", Initrd: "i", Append: "console=ttyS0", FWCfg: []string{"name=opt/x,string=y"}, SMBIOS: []string{"io.systemd.credential:a=b,c"}, VsockCID: 7},
 			tcg + " -kernel k -initrd i -append console=ttyS0 -nic none -device vhost-vsock-pci,guest-cid=7 -fw_cfg name=opt/x,string=y" +
 				" -smbios type=11,value=io.systemd.credential:a=b,,c" + channels + monitorArgs},
