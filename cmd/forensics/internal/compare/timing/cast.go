@@ -3,11 +3,11 @@ package timing
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path"
 	"slices"
 	"sort"
@@ -47,22 +47,25 @@ func (t *Times) casts(p *analyzers.Pass) {
 			return
 		}
 		c := &cast{artifact: a, transcript: tr, wanted: wanted(p, tr)}
-		if err := c.read(); err != nil {
+		err := c.read()
+		if err != nil {
 			p.Problem(a.Path, "times of the console: "+err.Error())
 		}
-		c.into(t, p)
+		c.into(t, p, err == nil)
 	}
 }
 
 // transcriptOf returns the transcript that a recording repeats, by its name:
 // serial.cast is serial.log with times.
 func transcriptOf(p *analyzers.Pass, a *bundle.Artifact) *console.Transcript {
-	stem, ok := strings.CutSuffix(a.Path, ".cast")
-	if !ok {
+	i := strings.LastIndex(a.Path, ".cast")
+	if i < 0 {
 		return nil
 	}
+	stem, packed := a.Path[:i], a.Path[i+len(".cast"):]
 	for _, t := range console.From(p) {
-		if t.Artifact.Kind == bundle.Serial && strings.TrimSuffix(t.Path, path.Ext(t.Path)) == stem {
+		name := strings.TrimSuffix(t.Path, packed)
+		if t.Artifact.Kind == bundle.Serial && strings.TrimSuffix(name, path.Ext(name)) == stem {
 			return t
 		}
 	}
@@ -97,7 +100,7 @@ func wanted(p *analyzers.Pass, tr *console.Transcript) []place {
 	if ev, ok := firstCommand(p, tr.Path); ok {
 		ps = append(ps, place{"shell", ev.Start, ev})
 	}
-	slices.SortStableFunc(ps, func(a, b place) int { return int(a.at - b.at) })
+	slices.SortStableFunc(ps, func(a, b place) int { return cmp.Compare(a.at, b.at) })
 	return ps
 }
 
@@ -128,7 +131,7 @@ func parseEvent(line []byte) (event, error) {
 		return e, errEvent
 	}
 	at, err := strconv.ParseFloat(string(raw[0]), 64)
-	if err != nil || math.IsNaN(at) || at < 0 || at > maxSeconds {
+	if err != nil || !sane(at) {
 		return e, errEvent
 	}
 	e.at = at
@@ -155,6 +158,7 @@ type cast struct {
 	offset int64           // bytes of the transcript that were told so far
 	at     float64         // time of the last event
 	quiet  float64         // time of the last output
+	beyond bool            // it goes on where the transcript was cut
 	end    line            // the last one; its text is a copy
 	marks  []Mark
 	gaps   []gap
@@ -242,10 +246,12 @@ func (c *cast) event(l line) error {
 		return fmt.Errorf("time goes back from %.6f to %.6f", c.at, e.at)
 	}
 	if e.code == "o" {
-		err = c.output(e, l)
+		if err := c.output(e, l); err != nil {
+			return err
+		}
 	}
 	c.at = e.at
-	return err
+	return nil
 }
 
 // last takes the time of the last event: behind the shell nothing else of the
@@ -282,6 +288,7 @@ func (c *cast) output(e event, l line) error {
 		}
 	}
 	c.offset += int64(n)
+	c.beyond = c.beyond || n < len(e.text) && c.offset == int64(len(c.transcript.Data))
 	return nil
 }
 
@@ -317,32 +324,28 @@ func aligned(data []byte, text string) (int, bool) {
 			return n, true // the transcript was cut
 		}
 		got, width := utf8.DecodeRune(data[n:])
-		if got != r {
+		switch {
+		case got != r && utf8.FullRune(data[n:]):
 			return n, false
+		case got != r: // cut within a character
+			return len(data), true
 		}
 		n += width
 	}
 	return n, true
 }
 
-// into hands over what was read, with how long the machine ran: until something
-// was printed or typed for the last time, or until QEMU ended.
-func (c *cast) into(t *Times, p *analyzers.Pass) {
+// into hands over what was read and, where all of it was, how long the machine
+// ran.
+func (c *cast) into(t *Times, p *analyzers.Pass, whole bool) {
 	if c.head.Path == "" {
 		return
 	}
 	t.Marks = append(t.Marks, Mark{Clock: Cast, Stage: powerOn, Evidence: []bundle.Evidence{c.head}})
 	t.Marks = append(t.Marks, c.marks...)
-	end := Mark{Clock: Cast, At: c.at, Evidence: []bundle.Evidence{c.evidence(c.end)}}
-	if ran, ev, ok := c.ran(p); ok && ran > end.At {
-		end.At, end.Evidence = ran, []bundle.Evidence{ev}
-	}
-	t.Ends = append(t.Ends, end)
 	var last *gap
-	if !c.told() {
-		if last = c.silence(end.At-c.quiet, c.end); last != nil {
-			last.to = end.Evidence[0]
-		}
+	if whole && !c.beyond && !c.misses() {
+		last = c.ends(t, p)
 	}
 	for i := range c.gaps {
 		g := &c.gaps[i]
@@ -353,6 +356,32 @@ func (c *cast) into(t *Times, p *analyzers.Pass) {
 		s.Evidence = append(s.Evidence, g.to)
 		t.keep(s)
 	}
+}
+
+// misses reports whether a stage stands in the transcript behind what the
+// recording holds: it broke off, and its last stage may have been left.
+func (c *cast) misses() bool {
+	n := len(c.wanted)
+	return !c.told() && n > 0 && c.wanted[n-1].at >= c.offset
+}
+
+// ends notes how long the machine ran: until something was printed or typed for
+// the last time or, where nothing of the transcript is missing, until QEMU
+// ended. It returns the silence at the end, if that is the longest of its stage.
+func (c *cast) ends(t *Times, p *analyzers.Pass) (last *gap) {
+	end := Mark{Clock: Cast, At: c.at, Evidence: []bundle.Evidence{c.evidence(c.end)}}
+	all := c.offset == int64(len(c.transcript.Data))
+	if ran, ev, ok := c.ran(p); ok && all && ran > end.At {
+		end.At, end.Evidence = ran, []bundle.Evidence{ev}
+	}
+	t.Ends = append(t.Ends, end)
+	if c.told() || !all {
+		return nil
+	}
+	if last = c.silence(end.At-c.quiet, c.end); last != nil {
+		last.to = end.Evidence[0]
+	}
+	return last
 }
 
 // maxBlank is how many empty lines may stand between a silence and the text

@@ -62,7 +62,7 @@ func (w *waits) line(tr *console.Transcript, l *console.Line) {
 			w.mark(powerOn, at, tr.Evidence(l))
 		}
 	}
-	if w.start.IsZero() {
+	if w.start.IsZero() || !sane(at.Sub(w.start).Seconds()) {
 		return
 	}
 	if m := matchedRe.FindStringSubmatch(body); m != nil {
@@ -88,7 +88,7 @@ func (w *waits) matched(pattern string, at time.Time, ev bundle.Evidence) {
 // tells nothing from there on.
 func (w *waits) mark(stage string, at time.Time, ev bundle.Evidence) {
 	seconds := at.Sub(w.start).Seconds()
-	if w.t.mark(Harness, stage) != nil || w.shell || seconds < w.last.At || seconds > maxSeconds {
+	if w.t.mark(Harness, stage) != nil || w.shell || seconds < w.last.At {
 		return
 	}
 	w.shell = stage == "shell"
@@ -175,7 +175,7 @@ func (t *Times) timings(d *document, ts *jsonspan.Value) {
 	for _, m := range ts.Members {
 		name := bootToRe.FindStringSubmatch(m.Name)
 		seconds, err := strconv.ParseFloat(m.Value.Text, 64)
-		if name == nil || err != nil || m.Value.Kind != jsonspan.Number || !(seconds >= 0 && seconds <= maxSeconds) {
+		if name == nil || err != nil || m.Value.Kind != jsonspan.Number || !sane(seconds) {
 			continue
 		}
 		stage := name[1]

@@ -197,13 +197,13 @@ func (e *Expected) paceOn(c Clock, t *Times, s *Span) (float64, bool) {
 	return 1, false
 }
 
-// judged reports whether a finer clock than that of s shows the same on both
-// sides: then that one judges.
+// judged reports whether a finer clock than that of s shows the whole of the same
+// on both sides: then that one judges.
 func (e *Expected) judged(t *Times, s *Span) bool {
 	for _, c := range clocks[:slices.Index(clocks, s.Clock)] {
 		if s.What != Stage {
 			o := t.span(c, s.What, s.Subject)
-			if o != nil && e.Range(o) != nil {
+			if o != nil && !o.Open && e.Range(o) != nil {
 				return true
 			}
 			continue
@@ -211,7 +211,7 @@ func (e *Expected) judged(t *Times, s *Span) bool {
 		from, to := s.stages()
 		for _, o := range t.Stages() {
 			first, behind := o.stages()
-			if o.Clock == c && e.Range(&o) != nil && first <= from && from < behind {
+			if o.Clock == c && !o.Open && e.Range(&o) != nil && first <= from && from < behind {
 				from = behind
 			}
 		}
@@ -222,9 +222,16 @@ func (e *Expected) judged(t *Times, s *Span) bool {
 	return false
 }
 
-// tells reports whether f tells of s already: a silence in a late stage or unit.
+// tells reports whether f tells of s already: a part of the boot that is late by
+// a finer clock, too, or a silence in what is late.
 func (f *Finding) tells(s *Span) bool {
-	return s.What == Silence && (f.Subject == s.Subject || f.What == Stage && s.overlaps(&f.Span))
+	switch {
+	case f.What == Stage && s.What != Unit:
+		return (s.What == Silence || s.Clock != f.Clock) && s.overlaps(&f.Span)
+	case f.What == Stage:
+		return false
+	}
+	return f.Subject == s.Subject
 }
 
 // overlaps reports whether two stages, or a stage and a silence, are of the same

@@ -55,7 +55,7 @@ func readRing(l *kernel.Log) *ring {
 	var last *kernel.Message
 	for i := range l.Messages {
 		m := &l.Messages[i]
-		if m.Seconds < 0 {
+		if !sane(m.Seconds) {
 			continue
 		}
 		if last != nil && m.Seconds < last.Seconds-backwards {
@@ -142,9 +142,12 @@ func only(l *journal.Log, unit string) string {
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		speaks = speaks || isProgram(e, unit) || manager(e) && strings.HasPrefix(e.Message, unit+": ")
+		if !manager(e) {
+			continue
+		}
 		m := startingRe.FindStringSubmatch(e.Message)
 		switch {
-		case m == nil || !manager(e) || m[1] == desc:
+		case m == nil || m[1] == desc:
 		case desc != "":
 			return ""
 		default:
@@ -190,7 +193,7 @@ func (t *Times) boot(l *journal.Log) {
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		switch {
-		case e.Monotonic < 0 || e.BootID != l.Entries[0].BootID:
+		case e.Monotonic < 0 || !ofRun(l, e):
 		case systemd == nil && e.Ident == "systemd-journald":
 			systemd = e
 		case systemd != nil && login == nil && manager(e) && gettyRe.MatchString(e.Message):
@@ -203,6 +206,12 @@ func (t *Times) boot(l *journal.Log) {
 	t.Marks = append(t.Marks,
 		Mark{Clock: Monotonic, Stage: "systemd", At: systemd.Monotonic, Evidence: []bundle.Evidence{systemd.Evidence}},
 		Mark{Clock: Monotonic, Stage: "login-prompt", At: login.Monotonic, Evidence: []bundle.Evidence{login.Evidence}})
+}
+
+// ofRun reports whether e is of the last boot in the log: that is the one which
+// the run is about.
+func ofRun(l *journal.Log, e *journal.Entry) bool {
+	return e.BootID == l.Entries[len(l.Entries)-1].BootID
 }
 
 // manager reports whether the system's manager wrote e.
@@ -224,9 +233,7 @@ func (s *starts) read() {
 	for i := range es {
 		e := &es[i]
 		switch {
-		case s.from != nil && e.BootID != s.from.BootID:
-			s.from = nil
-		case !s.about(e):
+		case !ofRun(s.log, e) || !s.about(e):
 		case manager(e) && s.begins(e.Message):
 			s.from, s.last, s.quiet = e, e, Span{}
 		case s.from != nil:
@@ -303,7 +310,7 @@ func lasted(a, b *journal.Entry) (Span, bool) {
 		}
 		s.Seconds = to.Sub(from).Seconds()
 	}
-	return s, s.Seconds >= 0 && s.Seconds <= maxSeconds
+	return s, sane(s.Seconds)
 }
 
 var (

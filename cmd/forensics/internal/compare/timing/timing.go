@@ -22,6 +22,8 @@
 //     good runs are measured between the same two stages.
 //   - A stage that a good run did not leave either (the shell, in most) is never
 //     late, and a unit that failed is no measure of how long it takes.
+//   - The guest's clock may be set while it boots. A span of it that is longer than
+//     an observer watched is dropped; a smaller jump stays unseen.
 //   - A stamp of a harness is when it read, not when the guest wrote. So its log
 //     gives only what it waited for: the first prompt of a login, of a shell.
 //   - Silence is the absence of any byte, not of lines: a start job that counts
@@ -67,7 +69,6 @@ package timing
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"forensics/analyzers"
@@ -189,6 +190,9 @@ func stageIndex(s string) int {
 // order sorts, and drops marks that stand against the order of boot: the kernel
 // may print its first line when systemd runs, and did not start then.
 func (t *Times) order() {
+	t.Marks = slices.DeleteFunc(t.Marks, func(m Mark) bool { return !sane(m.At) })
+	t.Ends = slices.DeleteFunc(t.Ends, func(m Mark) bool { return !sane(m.At) })
+	t.Spans = slices.DeleteFunc(t.Spans, t.jumped)
 	slices.SortStableFunc(t.Marks, func(a, b Mark) int {
 		return cmp.Or(clockOrder(a.Clock, b.Clock), cmp.Compare(stageIndex(a.Stage), stageIndex(b.Stage)))
 	})
@@ -204,6 +208,20 @@ func (t *Times) order() {
 	slices.SortStableFunc(t.Spans, func(a, b Span) int { return spanOrder(&a, &b) })
 	slices.SortStableFunc(t.Ends, func(a, b Mark) int { return clockOrder(a.Clock, b.Clock) })
 }
+
+// jumped reports whether s lasted longer than the observer watched: the guest's
+// clock was set meanwhile.
+func (t *Times) jumped(s Span) bool {
+	watched := 0.0
+	for _, e := range t.Ends {
+		watched = max(watched, e.At)
+	}
+	return s.Clock == Guest && watched > 0 && s.Seconds > watched*maxDrift+grain
+}
+
+// maxDrift is how much faster than the host's a guest's clock may run: one that
+// lost ticks under load catches up.
+const maxDrift = 1.5
 
 // silences says of each in a stage what ended the stage: where the next one is
 // not shown, as with another boot loader, a silence of that is in this one.
@@ -295,7 +313,7 @@ func (t *Times) span(c Clock, w What, subject string) *Span {
 func (t *Times) keep(s Span) {
 	old := t.span(s.Clock, s.What, s.Subject)
 	switch {
-	case math.IsNaN(s.Seconds) || s.Seconds < 0 || s.Seconds > maxSeconds:
+	case !sane(s.Seconds):
 	case old == nil:
 		t.Spans = append(t.Spans, s)
 	case old.Open && !s.Open || old.Open == s.Open && s.Seconds > old.Seconds:
@@ -303,6 +321,8 @@ func (t *Times) keep(s Span) {
 	}
 }
 
-// maxSeconds bounds a span: no boot lasts a day, a clock that was set may jump
+func sane(seconds float64) bool { return seconds >= 0 && seconds <= maxSeconds }
+
+// maxSeconds bounds a time: no boot lasts a day, a clock that was set may jump
 // by years.
 const maxSeconds = 24 * 60 * 60
