@@ -60,14 +60,22 @@ func (c *Condition) markdown(b *bytes.Buffer) {
 	}
 	if len(c.Inputs) > 0 {
 		var facts []string
-		for _, in := range c.Inputs {
-			facts = append(facts, code(in.String()))
+		for _, f := range c.inputNames() {
+			facts = append(facts, code(f))
 		}
 		fmt.Fprintf(b, "- Rests on: %s\n", strings.Join(facts, ", "))
 	}
 	if c.Remedy != "" {
 		fmt.Fprintf(b, "- Remedy: %s\n", escape(c.Remedy))
 	}
+}
+
+func (c *Condition) inputNames() []string {
+	var names []string
+	for _, in := range c.Inputs {
+		names = append(names, strings.TrimSpace(in.Fact+" "+in.Subject))
+	}
+	return names
 }
 
 func markdownClauses(b *bytes.Buffer, what string, clauses []*Clause) {
@@ -166,6 +174,7 @@ func (s *Set) Explain(w io.Writer, id string) error {
 	line("Plan", c.Plan)
 	line("Needs", strings.Join(c.Needs, ", "))
 	line("Needed", strings.Join(s.neededBy(id), ", "))
+	line("Rests on", strings.Join(c.inputNames(), ", "))
 	if c.Observer {
 		line("Observer", "judges who watched the guest, not the guest")
 	}

@@ -69,7 +69,6 @@ package rules
 import (
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
-	"strings"
 )
 
 // Source is a file, named as messages shall name it.
@@ -171,8 +170,6 @@ type Input struct {
 	Fact    string
 	Subject string // glob of path.Match, "" for any
 }
-
-func (in Input) String() string { return strings.TrimSpace(in.Fact + " " + in.Subject) }
 
 // Contradiction is a fact about which artifacts disagree.
 type Contradiction struct {
