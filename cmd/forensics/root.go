@@ -95,7 +95,7 @@ prerequisite was broken, with the line that shows it.`,
 	root.SetVersionTemplate("forensics {{.Version}}\n")
 	root.SetHelpTemplate(root.HelpTemplate() + exitStatus)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err.Error()) })
-	root.AddCommand(newCapture(), newAnalyze(), newShow(), newRules(), newCorpus(), newVersion())
+	root.AddCommand(newCapture(), newAnalyze(), newDiff(), newShow(), newRules(), newCorpus(), newVersion())
 	return root
 }
 

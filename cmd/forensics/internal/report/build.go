@@ -97,3 +97,8 @@ func stage(facts *analyzers.Facts) string {
 	}
 	return best
 }
+
+// RedactComparison returns c without the secrets that were in it.
+func RedactComparison(c *Comparison) *Comparison {
+	return mapped(&Report{Comparison: c}, Redact).Comparison
+}

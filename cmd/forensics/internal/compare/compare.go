@@ -1,0 +1,406 @@
+// Package compare sets runs side by side and says which prerequisite changed.
+//
+// # Nouns
+//
+// A Side is what is kept of one run: verdicts, items, messages, times. An item
+// is one comparable thing that artifacts show: a drive of QEMU's command, a
+// parameter of the kernel, a unit's state, a fact that a rule reads. Its kind
+// and subject are the same in every run, its values have the parts masked that
+// differ between any two runs (hashes of the store, ports, directories). A
+// change is an item, message or file that two sides show differently. A flip
+// is a condition with another status, a mechanism one that fails in both for
+// another reason.
+//
+// # Which change goes with which flip
+//
+// A change feeds a condition when the condition's rule asks for the fact that
+// the item was read from, or when the catalogue says that the condition rests
+// on it (rules.Condition.Inputs). Of the changes that feed a flipped condition
+// those come first that say what the run was started with (QEMU's command, the
+// kernel's parameters, the image, the host): they can be the reason. Then those
+// that the verdict itself quotes, then other facts that its rule asks for, then
+// what feeds a condition that it needs. What feeds nothing is counted.
+//
+// # Invariants
+//
+//   - Two(b, a) is Two(a, b) with the sides exchanged, sentences apart: no
+//     order and no choice depends on which run comes first.
+//   - Every change has evidence on each side that shows it. What one run's
+//     artifacts do not tell is no change: absence is no evidence. An item is
+//     new or gone only where the other run has others of its kind.
+//   - A change is stated beside a flip, never as its proof: the rules judged
+//     both runs, the comparison only says what else is different.
+//   - Nothing is looked at but the bytes of the runs: no clock, no names.
+//
+// Left out: probabilities, and similarity of whole logs.
+package compare
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"forensics/analyzers/bundle"
+	"forensics/cmd/forensics/internal/compare/message"
+	"forensics/cmd/forensics/internal/compare/timing"
+	"forensics/cmd/forensics/internal/compare/tree"
+	"forensics/cmd/forensics/internal/report"
+	"forensics/rules"
+)
+
+// Limits of what is listed; the rest is counted.
+const (
+	maxOfFlip = 20
+	maxOfKind = 40
+	maxShown  = 2000 // bytes of a value
+)
+
+// Two compares two runs.
+func Two(from, to *Side, set *rules.Set) *report.Comparison {
+	return compare(&group{sides: []*Side{from}, path: from.Report.Path}, to, set)
+}
+
+// group is the one or several runs that another is compared with.
+type group struct {
+	sides []*Side
+	path  string
+}
+
+// work is one comparison at work.
+type work struct {
+	set      *rules.Set
+	from     *group
+	to       *Side
+	changes  []*change
+	needs    map[string][]string // condition -> all that it needs, directly or not
+	verdicts map[string][2]*report.Verdict
+}
+
+// change is a change with what ranks it.
+type change struct {
+	report.Change
+	input bool     // says what the run was started with
+	fact  string   // name, or name and subject, that rules read it by
+	name  string   // of that fact
+	also  []string // other facts
+	about string
+	error bool // a message that tells of an error
+	known bool // both runs have items of the kind
+	used  bool // stands beside a flip
+	nth   int  // order among its like
+	// stand are the facts that stand where a message stands.
+	stand []string
+	// values are those that only one side has, from and to.
+	values [2][]value
+}
+
+func compare(from *group, to *Side, set *rules.Set) *report.Comparison {
+	w := &work{set: set, from: from, to: to, verdicts: map[string][2]*report.Verdict{}}
+	w.closure()
+	notes := w.collect()
+	w.feed()
+	c := &report.Comparison{From: from.path, To: to.Report.Path, Notes: notes}
+	for _, cond := range set.Conditions() {
+		a, b := from.verdict(cond.ID), to.verdict(cond.ID)
+		w.verdicts[cond.ID] = [2]*report.Verdict{a, b}
+	}
+	for _, cond := range set.Conditions() {
+		v := w.verdicts[cond.ID]
+		switch {
+		case v[0].Status != v[1].Status:
+			c.Flips = append(c.Flips, w.flip(cond, v[0], v[1]))
+		case v[0].Status == report.Fail && message.Mask(v[0].Because) != message.Mask(v[1].Because):
+			c.Mechanisms = append(c.Mechanisms, w.flip(cond, v[0], v[1]))
+		}
+	}
+	w.rest(c)
+	c.Headline = w.headline(c)
+	return report.RedactComparison(c)
+}
+
+// closure finds what each condition needs, directly or not.
+func (w *work) closure() {
+	w.needs = map[string][]string{}
+	var all func(id string) []string
+	all = func(id string) []string {
+		if n, ok := w.needs[id]; ok {
+			return n
+		}
+		w.needs[id] = nil
+		var n []string
+		if c := w.set.Condition(id); c != nil {
+			for _, d := range c.Needs {
+				n = append(append(n, d), all(d)...)
+			}
+		}
+		slices.Sort(n)
+		w.needs[id] = slices.Compact(n)
+		return w.needs[id]
+	}
+	for _, c := range w.set.Conditions() {
+		all(c.ID)
+	}
+}
+
+// verdict is what the runs of a group have in common: they all decide it so, or
+// those that do not leave it unknown.
+func (g *group) verdict(id string) *report.Verdict {
+	best := g.sides[0].verdict(id)
+	for _, s := range g.sides[1:] {
+		v := s.verdict(id)
+		switch {
+		case v.Status == report.Unknown || v.Status == best.Status:
+		case best.Status == report.Unknown:
+			best = v
+		default:
+			return &report.Verdict{Condition: id, Title: v.Title, Status: report.Unknown, Because: "the runs of the baseline differ"}
+		}
+	}
+	return best
+}
+
+// read reports whether the artifacts of all runs were read.
+func (g *group) read() bool {
+	return !slices.ContainsFunc(g.sides, func(s *Side) bool { return !s.read })
+}
+
+// collect finds all changes, and what must be said about them.
+func (w *work) collect() (notes []string) {
+	if !w.from.read() || !w.to.read {
+		return []string{"compared by saved reports: what no verdict quotes is not compared"}
+	}
+	w.items()
+	notes = w.messages()
+	if len(w.from.sides) == 1 {
+		files, more := tree.Compare(w.from.sides[0].bundle, w.to.bundle, w.to.params)
+		for _, f := range files {
+			facts := fileFacts(f.Subject)
+			w.add(&change{Change: f, input: !f.Harmless, name: facts[0], also: facts[1:], known: true})
+		}
+		notes = append(notes, more...)
+	}
+	for _, c := range w.late() {
+		w.add(&change{Change: c, known: true, error: true})
+	}
+	return notes
+}
+
+// fileFacts are the facts that a file of the image speaks for: a boot loader's
+// configuration for the command line, all else for what the root holds and what
+// its units do.
+func fileFacts(p string) []string {
+	if ext := path.Ext(p); ext == ".cfg" || ext == ".conf" && strings.Contains(p, "loader/") {
+		return []string{"iso.cmdline"}
+	}
+	return []string{"iso.part", "iso.unit-setting"}
+}
+
+func (w *work) late() []report.Change {
+	if len(w.from.sides) == 1 {
+		return timing.Compare(w.from.sides[0].times, w.to.times)
+	}
+	var good []*timing.Times
+	for _, s := range w.from.sides {
+		good = append(good, s.times)
+	}
+	var cs []report.Change
+	for _, f := range timing.Expect(good).Late(w.to.times) {
+		cs = append(cs, f.Change())
+	}
+	return cs
+}
+
+func (w *work) add(c *change) {
+	c.nth = len(w.changes)
+	if c.fact == "" {
+		c.fact = c.name
+	}
+	w.changes = append(w.changes, c)
+}
+
+// items compares the items.
+func (w *work) items() {
+	before := make([]map[key]*item, len(w.from.sides))
+	var keys []key
+	met := map[key]bool{}
+	index := func(items []item) map[key]*item {
+		m := map[key]*item{}
+		for i := range items {
+			m[items[i].key] = &items[i]
+			if !met[items[i].key] {
+				met[items[i].key] = true
+				keys = append(keys, items[i].key)
+			}
+		}
+		return m
+	}
+	for i, s := range w.from.sides {
+		before[i] = index(s.items)
+	}
+	after := index(w.to.items)
+	slices.SortFunc(keys, func(a, b key) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.kind, b.kind), cmp.Compare(a.subject, b.subject))
+	})
+	covered := [2]map[string]bool{{}, {}}
+	for _, m := range before {
+		for _, it := range m {
+			covered[0][it.fact] = true
+		}
+	}
+	for _, it := range after {
+		covered[1][it.fact] = true
+	}
+	for _, k := range keys {
+		w.item(k, before, after[k], covered)
+	}
+}
+
+// item compares one item with what the group has of it: it differs when it is
+// as in none of the group's runs.
+func (w *work) item(k key, before []map[key]*item, b *item, covered [2]map[string]bool) {
+	var a *item
+	for i := range before {
+		x := before[i][k]
+		if same(x, b) {
+			if len(before) == 1 && x != nil && shown(x.values) != shown(b.values) {
+				w.change(k, x, b, true, true)
+			}
+			return
+		}
+		if a == nil {
+			a = x
+		}
+	}
+	of := a
+	if of == nil {
+		of = b
+	}
+	known := covered[0][of.fact] && covered[1][of.fact]
+	if known || of.told {
+		w.change(k, a, b, false, known)
+	}
+}
+
+func same(a, b *item) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.masked() == b.masked()
+}
+
+// change adds the change from a to b, of which one may be nil.
+func (w *work) change(k key, a, b *item, harmless, known bool) {
+	c := &change{known: known}
+	c.Kind, c.Subject, c.Harmless = k.kind, k.subject, harmless
+	of := a
+	if of == nil {
+		of = b
+	}
+	c.name, c.about, c.fact = of.fact, of.about, factName(of.fact, of.about)
+	c.input = !harmless && isInput(of.fact)
+	if of.fact == "probe.exit" || of.fact == "probe.stdout" {
+		c.input = !harmless && k.kind == "host.probe"
+	}
+	av, bv := valuesOf(a), valuesOf(b)
+	if !of.one && !harmless {
+		if x, y := apart(av, bv); len(x)+len(y) > 0 {
+			av, bv = x, y // else their order changed
+		}
+	}
+	c.values = [2][]value{av, bv}
+	c.From, c.To = cut(shown(av)), cut(shown(bv))
+	if of.fact == "probe.stdout" {
+		x, y := firstDifference(shown(av), shown(bv), message.Mask)
+		c.From, c.To = cut(x), cut(y)
+	}
+	c.Summary = summary(k, a, b, c.From, c.To)
+	c.Evidence = append(sided(report.SideFrom, evidenceOf(av)), sided(report.SideTo, evidenceOf(bv))...)
+	w.add(c)
+}
+
+func valuesOf(it *item) []value {
+	if it == nil {
+		return nil
+	}
+	return it.values
+}
+
+// apart leaves the values that only one side has.
+func apart(a, b []value) ([]value, []value) {
+	without := func(vs, others []value) []value {
+		left := slices.Clone(others)
+		var only []value
+		for _, v := range vs {
+			i := slices.IndexFunc(left, func(o value) bool { return o.masked == v.masked })
+			if i < 0 {
+				only = append(only, v)
+				continue
+			}
+			left = slices.Delete(left, i, i+1)
+		}
+		return only
+	}
+	return without(a, b), without(b, a)
+}
+
+func cut(s string) string {
+	if len(s) <= maxShown {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxShown], "") + " …"
+}
+
+func sided(side string, ev []bundle.Evidence) []report.SideEvidence {
+	var out []report.SideEvidence
+	for _, e := range ev {
+		out = append(out, report.SideEvidence{Side: side, Evidence: e})
+	}
+	return out
+}
+
+// source says where the messages of a class stand.
+var source = map[message.Class]string{
+	message.Kernel: "the kernel's log", message.Journal: "the journal", message.Console: "the console",
+	message.Harness: "the harness's log", message.Build: "the build log",
+}
+
+// messages compares what was logged.
+func (w *work) messages() (notes []string) {
+	from := w.from.sides[0].messages
+	if len(w.from.sides) > 1 {
+		var sets []*message.Set
+		for _, s := range w.from.sides {
+			sets = append(sets, s.messages)
+		}
+		from = message.Union(sets...)
+	}
+	diffs, folded := message.Compare(from, w.to.messages)
+	for _, d := range diffs {
+		c := &change{known: true, error: d.Error}
+		c.Kind, c.Subject = string(d.Class)+".message", d.Source
+		c.From, c.Summary = d.Text, "gone from "+source[d.Class]+": "+quote(d.Text, "")
+		side := report.SideFrom
+		if d.Side == message.To {
+			side = report.SideTo
+			c.From, c.To, c.Summary = "", d.Text, "new in "+source[d.Class]+": "+quote(d.Text, "")
+		}
+		c.Evidence = sided(side, d.Evidence)
+		c.values = [2][]value{{{shown: c.From}}, {{shown: c.To}}}
+		w.add(c)
+	}
+	for _, f := range folded {
+		run := "A"
+		if f.Side == message.To {
+			run = "B"
+		}
+		notes = append(notes, fmt.Sprintf("not compared: %s of %s that %s alone could show", count(f.Count, "message"), source[f.Class], run))
+	}
+	for i, s := range []*message.Set{from, w.to.messages} {
+		if s.Overflow > 0 {
+			notes = append(notes, fmt.Sprintf("not compared: %s of %s, which has too many different ones", count(s.Overflow, "line"), []string{"A", "B"}[i]))
+		}
+	}
+	return notes
+}

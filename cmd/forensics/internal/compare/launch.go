@@ -1,0 +1,223 @@
+package compare
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"forensics/analyzers/bundle"
+	"forensics/analyzers/qemu"
+)
+
+// launchItems takes QEMU's command apart. Where a run has several, the last one
+// counts: a harness that starts QEMU again does so because the first was no
+// good. Order, identifiers, host ports and the directories of files are not
+// compared.
+func launchItems(ls []*qemu.Launch) []item {
+	if len(ls) == 0 {
+		return nil
+	}
+	l := launch{ls[len(ls)-1], nil}
+	whole := []bundle.Evidence{l.Evidence}
+	l.set("qemu.machine", "", "qemu.argv", "", or(l.Machine, "default"), whole)
+	l.set("qemu.accel", "", "qemu.accel", "", or(strings.Join(l.Accel, ", "), "default"), whole)
+	l.set("qemu.cpu", "", "qemu.cpu", "", or(l.CPU, "default"), whole)
+	if l.MemoryMiB > 0 {
+		l.set("qemu.memory", "", "qemu.memory", "", fmt.Sprintf("%d MiB", l.MemoryMiB), whole)
+	}
+	l.set("qemu.smp", "", "qemu.argv", "", fmt.Sprint(max(l.SMP, 1)), whole)
+	l.set("qemu.firmware", "", "qemu.firmware", "", or(l.Firmware, "default"), whole)
+	l.set("qemu.boot", "", "qemu.argv", "", or(l.Boot, "default"), whole)
+	l.set("qemu.kernel", "", "qemu.argv", "", or(base(l.Kernel), "none"), whole)
+	l.set("qemu.initrd", "", "qemu.argv", "", or(base(l.Initrd), "none"), whole)
+	l.set("qemu.display", "", "qemu.argv", "", or(l.Display, "default"), whole)
+	l.drives()
+	l.devices()
+	l.network()
+	l.terminals()
+	l.options()
+	for i := range l.items {
+		l.items[i].sort()
+	}
+	return l.items
+}
+
+type launch struct {
+	*qemu.Launch
+	items []item
+}
+
+func or(s, none string) string {
+	if s == "" {
+		return none
+	}
+	return s
+}
+
+// base is the name of a file, without what nix puts before it.
+func base(file string) string {
+	if file == "" {
+		return ""
+	}
+	return maskStore(path.Base(strings.ReplaceAll(file, `\`, "/")))
+}
+
+// set adds a value to the item of that kind and subject.
+func (l *launch) set(kind, subject, fact, about, v string, ev []bundle.Evidence) *item {
+	return l.put(kind, subject, fact, about, value{masked: maskStore(v), shown: v, ev: ev})
+}
+
+func (l *launch) put(kind, subject, fact, about string, v value) *item {
+	k := key{kind, subject}
+	i := slices.IndexFunc(l.items, func(it item) bool { return it.key == k })
+	if i < 0 {
+		l.items = append(l.items, item{key: k, fact: fact, about: about})
+		i = len(l.items) - 1
+	}
+	l.items[i].values = append(l.items[i].values, v)
+	return &l.items[i]
+}
+
+// drives are one item: what changes is how many there are and of what kind.
+func (l *launch) drives() {
+	for i := range l.Drives {
+		d := &l.Drives[i]
+		bus := d.Interface()
+		if bus == "none" {
+			bus = or(l.attached(d.ID), "unattached")
+		}
+		kind := []string{or(bus, "ide")}
+		if d.Format != "" {
+			kind = append(kind, d.Format)
+		}
+		if d.ReadOnly && bus != "cdrom" {
+			kind = append(kind, "read-only")
+		}
+		text := strings.Join(kind, " ")
+		name := "qemu.drive"
+		subject := "disks"
+		if bus == "cdrom" {
+			subject = "cdrom"
+		}
+		l.put(name, subject, "qemu.drive", "", value{
+			masked: text, shown: or(path.Base(d.File), "no file") + " (" + text + ")", ev: []bundle.Evidence{l.Place(d.Arg)},
+		}).one = true
+	}
+	if !slices.ContainsFunc(l.items, func(it item) bool { return it.key == key{"qemu.drive", "disks"} }) {
+		l.items = append(l.items, item{key: key{"qemu.drive", "disks"}, fact: "qemu.drive", one: true})
+	}
+}
+
+// attached is the driver of the device that a drive belongs to.
+func (l *launch) attached(id string) string {
+	for _, d := range l.Devices {
+		if id != "" && d.Props["drive"] == id {
+			return d.Driver
+		}
+	}
+	return ""
+}
+
+// private are the properties of devices and back ends that name other options
+// of the same command, or differ from run to run.
+var private = []string{"id", "netdev", "drive", "chardev", "hostfwd", "bus", "mac", "path", "port", "host", "guest-cid", "fd", "ifname", "name", "logfile"}
+
+// traits are the properties that are compared, in a fixed order.
+func traits(props map[string]string) string {
+	var ps []string
+	for k, v := range props {
+		if !slices.Contains(private, k) && !strings.HasPrefix(k, "hostfwd.") {
+			ps = append(ps, k+"="+v)
+		}
+	}
+	slices.Sort(ps)
+	return strings.Join(ps, ",")
+}
+
+func (l *launch) devices() {
+	for _, d := range l.Devices {
+		text := d.Driver
+		if t := traits(d.Props); t != "" {
+			text += "," + t
+		}
+		l.set("qemu.device", d.Driver, "qemu.device", d.Driver, text, []bundle.Evidence{l.Place(d.Arg)})
+	}
+}
+
+func (l *launch) network() {
+	for _, n := range l.Netdevs {
+		at := []bundle.Evidence{l.Place(n.Arg)}
+		text := n.Type
+		if t := traits(n.Props); t != "" {
+			text += "," + t
+		}
+		l.set("qemu.netdev", n.Type, "qemu.netdev", n.ID, text, at)
+		for _, f := range n.Hostfwd {
+			l.put("qemu.hostfwd", guestPort(f), "qemu.netdev", n.ID, value{masked: guestPort(f), shown: f, ev: at})
+		}
+	}
+}
+
+// guestPort is the guest's end of a forwarding rule, such as
+// "tcp:127.0.0.1:2222-:22": protocol and port.
+func guestPort(rule string) string {
+	proto, rest, _ := strings.Cut(rule, ":")
+	i := strings.LastIndexByte(rest, '-')
+	to := rest[i+1:]
+	return or(proto, "tcp") + " to the guest's port " + to[strings.LastIndexByte(to, ':')+1:]
+}
+
+func (l *launch) terminals() {
+	for _, s := range l.Serial {
+		kind, _, _ := strings.Cut(s, ":")
+		l.put("qemu.serial", "", "qemu.argv", "", value{masked: kind, shown: s, ev: []bundle.Evidence{l.Evidence}})
+	}
+	for _, c := range l.Chardevs {
+		l.put("qemu.chardev", c.Backend, "qemu.argv", "", value{masked: c.Backend + "," + traits(c.Props), shown: c.Backend + "," + traits(c.Props), ev: []bundle.Evidence{l.Place(c.Arg)}})
+	}
+}
+
+// options are those that are not taken apart; a value that is a path or socket
+// is named by its last part.
+func (l *launch) options() {
+	for i := 0; i < len(l.Extra); i++ {
+		name := strings.TrimLeft(l.Extra[i], "-")
+		v := ""
+		if i+1 < len(l.Extra) && !strings.HasPrefix(l.Extra[i+1], "-") {
+			i++
+			v = l.Extra[i]
+		}
+		if slices.Contains([]string{"name", "pidfile", "qmp", "monitor", "mon", "D", "uuid", "daemonize", "run-with"}, name) {
+			continue // where and how QEMU is watched
+		}
+		l.put("qemu.option", name, "qemu.argv", "", value{masked: maskPaths(v), shown: or(v, "given"), ev: []bundle.Evidence{l.Evidence}})
+	}
+}
+
+// maskPaths leaves the last part of absolute paths.
+func maskPaths(s string) string {
+	fields := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == '=' })
+	for _, f := range fields {
+		if strings.HasPrefix(f, "/") {
+			s = strings.ReplaceAll(s, f, "…/"+path.Base(f))
+		}
+	}
+	return maskStore(s)
+}
+
+// maskStore takes the hash out of store paths: the same file built again.
+func maskStore(s string) string {
+	const store, hash = "/nix/store/", 32
+	var b strings.Builder
+	for {
+		i := strings.Index(s, store)
+		if i < 0 || len(s) < i+len(store)+hash {
+			break
+		}
+		b.WriteString(s[:i+len(store)] + "…")
+		s = s[i+len(store)+hash:]
+	}
+	b.WriteString(s)
+	return b.String()
+}

@@ -1,0 +1,317 @@
+package compare
+
+import (
+	"cmp"
+	"path"
+	"slices"
+	"strings"
+
+	"forensics/analyzers/bundle"
+	"forensics/cmd/forensics/internal/report"
+	"forensics/rules"
+)
+
+// order is the natural order of kinds: from what the run was started with to
+// what it printed.
+var order = []string{
+	"qemu.drive", "qemu.device", "qemu.netdev", "qemu.memory", "qemu.cpu", "qemu.accel", "qemu.machine", "qemu.smp", "qemu.firmware",
+	"qemu.hostfwd", "qemu.kernel", "qemu.initrd", "qemu.boot", "qemu.option",
+	"kernel.parameter", "iso.file", "unit.key", "host.probe", "qemu.serial", "qemu.chardev", "qemu.display", "qemu.version", "stage", "unit.state", "",
+	"guest.probe", "kernel.message", "journal.message", "console.message", "stage.time", "harness.message", "build.message",
+}
+
+// plumbing is how the harness is attached to QEMU; it is the reason only of
+// what says so.
+var plumbing = []string{"qemu.serial", "qemu.chardev", "qemu.display", "qemu.version"}
+
+func rank(k key) int { return rankOf(k.kind) }
+
+func rankOf(kind string) int {
+	if i := slices.Index(order, kind); i >= 0 {
+		return i
+	}
+	return slices.Index(order, "")
+}
+
+// feed finds the conditions whose rules read each change.
+func (w *work) feed() {
+	w.place()
+	for _, cond := range w.set.Conditions() {
+		asked := map[string]bool{}
+		for _, s := range append(slices.Clone(w.from.sides), w.to) {
+			for _, f := range s.consulted[cond.ID] {
+				asked[f] = true
+			}
+		}
+		for _, c := range w.changes {
+			if w.reads(cond, asked, c) {
+				c.Feeds = append(c.Feeds, cond.ID)
+			}
+		}
+	}
+}
+
+// reads reports whether a condition's rule reads what c is, or a fact that
+// stands where the message c stands.
+func (w *work) reads(cond *rules.Condition, asked map[string]bool, c *change) bool {
+	if c.name != "" {
+		return asksFor(asked, c.fact) || restsOn(cond, c) || slices.ContainsFunc(c.also, func(f string) bool { return asksFor(asked, f) })
+	}
+	return slices.ContainsFunc(c.stand, func(fact string) bool { return asksFor(asked, fact) })
+}
+
+// asksFor reports whether a rule asked for the fact, of its subject or of any.
+func asksFor(asked map[string]bool, fact string) bool {
+	name, _, _ := strings.Cut(fact, " ")
+	return asked[fact] || asked[name] || asked[name+" *"]
+}
+
+func restsOn(cond *rules.Condition, c *change) bool {
+	return slices.ContainsFunc(cond.Inputs, func(in rules.Input) bool {
+		if in.Fact != c.name {
+			return slices.Contains(c.also, in.Fact)
+		}
+		ok, _ := path.Match(in.Subject, c.about)
+		return in.Subject == "" || ok
+	})
+}
+
+// place finds the facts that stand where each message stands.
+func (w *work) place() {
+	sides := map[string]places{}
+	for _, name := range []string{report.SideFrom, report.SideTo} {
+		sides[name] = w.side(name).places()
+	}
+	for _, c := range w.changes {
+		if c.name != "" {
+			continue
+		}
+		for _, e := range c.Evidence {
+			c.stand = append(c.stand, sides[e.Side].at(&e.Evidence)...)
+		}
+	}
+}
+
+// places are the spans of facts by artifact, sorted by where they start.
+type places map[string][]span
+
+func (s *Side) places() places {
+	ps := places{}
+	for _, f := range s.facts {
+		ps[f.path] = append(ps[f.path], f)
+	}
+	for _, spans := range ps {
+		slices.SortFunc(spans, func(a, b span) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.fact, b.fact)) })
+		far := int64(0)
+		for i := range spans {
+			far = max(far, spans[i].end)
+			spans[i].far = far
+		}
+	}
+	return ps
+}
+
+// at returns the facts that stand within e, or around it.
+func (ps places) at(e *bundle.Evidence) []string {
+	spans := ps[e.Path]
+	i, _ := slices.BinarySearchFunc(spans, e.End, func(s span, end int64) int { return cmp.Compare(s.start, end) })
+	var facts []string
+	for i--; i >= 0 && spans[i].far > e.Start; i-- {
+		if spans[i].end > e.Start {
+			facts = append(facts, spans[i].fact)
+		}
+	}
+	return facts
+}
+
+func (w *work) side(name string) *Side {
+	if name == report.SideTo {
+		return w.to
+	}
+	return w.from.sides[0]
+}
+
+// flip states that a condition has another status, or another reason, with the
+// changes that go with it.
+func (w *work) flip(cond *rules.Condition, a, b *report.Verdict) report.Flip {
+	f := report.Flip{
+		Condition: cond.ID, Title: cond.Title, From: a.Status, To: b.Status,
+		FromBecause: a.Because, ToBecause: b.Because,
+		NewlyReached:    w.uncovered(cond.ID, 0),
+		NoLongerReached: w.uncovered(cond.ID, 1),
+	}
+	f.Evidence = append(sided(report.SideFrom, a.Evidence[:min(len(a.Evidence), maxEvidence)]), sided(report.SideTo, b.Evidence[:min(len(b.Evidence), maxEvidence)])...)
+	var at []ranked
+	for _, c := range w.changes {
+		if tier := w.tier(cond, c, &f, a, b); tier >= 0 {
+			at = append(at, ranked{c, tier, !named(c, a, b), !c.input, !c.input && (c.From == "") != (c.To == "")})
+		}
+	}
+	slices.SortFunc(at, func(x, y ranked) int {
+		return cmp.Or(cmp.Compare(x.tier, y.tier), bools(x.unnamed, y.unnamed), bools(x.outcome, y.outcome), bools(x.single, y.single), cmp.Compare(rankOf(x.Kind), rankOf(y.Kind)), cmp.Compare(x.nth, y.nth))
+	})
+	at = said(at)
+	for _, r := range at[:min(len(at), maxOfFlip)] {
+		r.used = true
+		f.Changes = append(f.Changes, r.Change)
+	}
+	return f
+}
+
+// said leaves out messages that a fact before them was read from: it says the
+// same. A traceback says more, where it happened.
+func said(at []ranked) []ranked {
+	all := slices.Clone(at)
+	return slices.DeleteFunc(at, func(m ranked) bool {
+		again := m.name == "" && len(m.Evidence) == 1 && slices.ContainsFunc(all, func(o ranked) bool {
+			return o.name != "" && o.tier <= m.tier && overlaps(o.change, m.Evidence[0].Side, []bundle.Evidence{m.Evidence[0].Evidence})
+		})
+		m.used = m.used || again
+		return again
+	})
+}
+
+type ranked struct {
+	*change
+	tier    int
+	unnamed bool // no verdict's sentence names the value
+	outcome bool // what became of the run, not what it was started with
+	single  bool // one side alone has a value
+}
+
+func bools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// named reports whether a failed verdict's sentence holds a value of its side.
+func named(c *change, a, b *report.Verdict) bool {
+	says := func(v *report.Verdict, values []value) bool {
+		return v.Status == report.Fail && slices.ContainsFunc(values, func(x value) bool { return names(v.Because, x.shown) })
+	}
+	return says(a, c.values[0]) || says(b, c.values[1])
+}
+
+// tier ranks a change beside a flip, -1 when it does not belong there.
+func (w *work) tier(cond *rules.Condition, c *change, f *report.Flip, a, b *report.Verdict) int {
+	quoted := overlaps(c, report.SideFrom, a.Evidence) || overlaps(c, report.SideTo, b.Evidence)
+	if c.Harmless {
+		// A port differs always; the one that a verdict names matters.
+		if named(c, a, b) {
+			return 0
+		}
+		return -1
+	}
+	feeds := slices.Contains(c.Feeds, cond.ID)
+	switch {
+	case c.input && c.known && (feeds && !slices.Contains(plumbing, c.Kind) || named(c, a, b)):
+		return 1
+	case quoted:
+		return 2
+	case feeds && c.name != "" && c.known:
+		return 3
+	case feeds && c.name == "":
+		return 5
+	case c.input && c.known && slices.ContainsFunc(c.Feeds, func(id string) bool { return slices.Contains(w.needs[cond.ID], id) }):
+		return 6
+	}
+	return -1
+}
+
+// names reports whether a sentence holds a value as words of its own.
+func names(sentence, v string) bool {
+	for at := 0; v != ""; {
+		i := strings.Index(sentence[at:], v)
+		if i < 0 {
+			return false
+		}
+		at += i
+		if !wordAt(sentence, at-1) && !wordAt(sentence, at+len(v)) {
+			return true
+		}
+		at += len(v)
+	}
+	return false
+}
+
+func wordAt(s string, i int) bool {
+	return i >= 0 && i < len(s) && (s[i] == '_' || s[i] >= '0' && s[i] <= '9' || s[i] >= 'a' && s[i] <= 'z' || s[i] >= 'A' && s[i] <= 'Z')
+}
+
+func overlaps(c *change, side string, evidence []bundle.Evidence) bool {
+	for _, e := range c.Evidence {
+		if e.Side != side {
+			continue
+		}
+		for _, v := range evidence {
+			if v.Path == e.Path && v.Start < e.End && e.Start < v.End {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// uncovered reports whether the condition's verdict could not show in one of
+// the runs (0: from, 1: to) since a condition that it needs failed there, and
+// passed in the other.
+func (w *work) uncovered(id string, broken int) bool {
+	v := w.verdicts[id]
+	if v[broken].Status == report.Fail || v[1-broken].Status == report.Unknown {
+		return false
+	}
+	return slices.ContainsFunc(w.needs[id], func(n string) bool {
+		x := w.verdicts[n]
+		return x[broken] != nil && x[broken].Status == report.Fail && x[1-broken].Status == report.Pass
+	})
+}
+
+// rest lists what stands beside no flip, ranked, and counts the others.
+func (w *work) rest(c *report.Comparison) {
+	left := slices.Clone(w.changes)
+	left = slices.DeleteFunc(left, func(x *change) bool { return x.used || !x.known && x.name != "" && !x.Harmless })
+	weight := func(x *change) int {
+		switch {
+		case x.Harmless:
+			return 5
+		case x.input && len(x.Feeds) > 0:
+			return 0
+		case x.input:
+			return 1
+		case len(x.Feeds) > 0:
+			return 2
+		case x.error:
+			return 3
+		}
+		return 4
+	}
+	slices.SortFunc(left, func(x, y *change) int {
+		return cmp.Or(cmp.Compare(weight(x), weight(y)), cmp.Compare(rankOf(x.Kind), rankOf(y.Kind)), cmp.Compare(x.nth, y.nth))
+	})
+	listed, folded := map[string]int{}, map[string]int{}
+	var kinds []string
+	for _, x := range left {
+		if x.Harmless || listed[x.Kind] >= maxOfKind {
+			if folded[x.Kind] == 0 {
+				kinds = append(kinds, x.Kind)
+			}
+			folded[x.Kind]++
+			continue
+		}
+		listed[x.Kind]++
+		c.Changes = append(c.Changes, x.Change)
+	}
+	for _, k := range kinds {
+		c.Folded = append(c.Folded, report.Fold{Kind: k, Count: folded[k]})
+	}
+	for _, x := range w.changes {
+		if x.known || x.used {
+			c.Differences++
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package compare
+
+import (
+	"strings"
+	"time"
+
+	"forensics/analyzers"
+	"forensics/analyzers/all"
+	"forensics/analyzers/bundle"
+	"forensics/analyzers/journal"
+	"forensics/analyzers/qemu"
+	"forensics/cmd/forensics/internal/compare/message"
+	"forensics/cmd/forensics/internal/compare/timing"
+	"forensics/cmd/forensics/internal/report"
+	"forensics/rules"
+)
+
+// Side is what is kept of one run to compare it: its report, what its rules
+// asked for, and its items, messages and times. The artifacts themselves are
+// not kept.
+type Side struct {
+	Report report.Run
+	// read is false for a saved report: its verdicts can be compared, and
+	// what they rest on, but nothing that no verdict quotes.
+	read      bool
+	bundle    *bundle.Run
+	params    analyzers.Params
+	consulted map[string][]string // condition -> facts: name, or name and subject
+	items     []item
+	facts     []span // where facts stand, for what else stands there
+	messages  *message.Set
+	times     *timing.Times
+	own       time.Time // when the run started, by its artifacts; zero when none tells
+}
+
+// span is where a fact stands.
+type span struct {
+	path       string
+	start, end int64
+	far        int64  // the furthest end of this span and those before it
+	fact       string // name, or name and subject
+}
+
+// Read analyzes a run, judges it and keeps what a comparison needs.
+func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
+	s := &Side{read: true, bundle: images(run), params: profile.Params, consulted: map[string][]string{}}
+	var launches []*qemu.Launch
+	collector := &analyzers.Analyzer{
+		Name:     "compare",
+		Doc:      "Keeps what a comparison needs.",
+		Requires: all.List,
+		Run: func(p *analyzers.Pass) (any, error) {
+			launches = qemu.From(p)
+			s.messages = message.Collect(p)
+			s.times = timing.Collect(p)
+			s.own = firstEntry(journal.From(p))
+			return nil, nil
+		},
+	}
+	facts := analyzers.Analyze(run, []*analyzers.Analyzer{collector}, profile.Params)
+	outcome := set.Evaluate(facts, profile.Params)
+	for i := range outcome.Verdicts {
+		v := &outcome.Verdicts[i]
+		s.consulted[v.Condition.ID] = v.Consulted
+	}
+	s.items = append(launchItems(launches), parameterItems(facts)...)
+	s.items = append(s.items, probeItems(facts, message.Mask)...)
+	s.items = append(s.items, factItems(facts, message.Mask)...)
+	for _, f := range facts.All() {
+		for _, ev := range f.Evidence {
+			s.facts = append(s.facts, span{path: ev.Path, start: ev.Start, end: ev.End, fact: factName(f.Name, f.Subject)})
+		}
+	}
+	if t := started(facts); !t.IsZero() {
+		s.own = t // the host's clock, where it tells, not the guest's
+	}
+	s.Report = report.Build(run, facts, outcome, profile.Name, false)
+	return s
+}
+
+// started is the earliest start that metadata or a harness gives.
+func started(facts *analyzers.Facts) time.Time {
+	var first time.Time
+	for _, f := range facts.Of("run.started", "") {
+		if t, err := time.Parse(time.RFC3339, f.Value); err == nil && (first.IsZero() || t.Before(first)) {
+			first = t.UTC()
+		}
+	}
+	return first
+}
+
+// firstEntry is the earliest absolute time of a journal.
+func firstEntry(logs []*journal.Log) time.Time {
+	var first time.Time
+	for _, l := range logs {
+		for i := range l.Entries {
+			if t := l.Entries[i].When; !t.IsZero() && (first.IsZero() || t.Before(first)) {
+				first = t.UTC()
+			}
+		}
+	}
+	return first
+}
+
+// images is the run with nothing but its image, or what was recorded of one:
+// all else was read, and takes memory.
+func images(run *bundle.Run) *bundle.Run {
+	kept := *run
+	kept.Artifacts = nil
+	for _, a := range run.Artifacts {
+		if a.Kind == bundle.ISO || strings.HasPrefix(a.Path, "iso/") {
+			kept.Artifacts = append(kept.Artifacts, a)
+		}
+	}
+	return &kept
+}
+
+func factName(name, subject string) string {
+	if subject == "" {
+		return name
+	}
+	return name + " " + subject
+}
+
+// Saved is the side of a run that only a saved report tells of.
+func Saved(r report.Run) *Side {
+	return &Side{Report: r, consulted: map[string][]string{}, messages: &message.Set{}, times: &timing.Times{}}
+}
+
+// verdict returns the run's verdict about a condition, unknown where its
+// report, of another version, has none.
+func (s *Side) verdict(id string) *report.Verdict {
+	for i := range s.Report.Verdicts {
+		if v := &s.Report.Verdicts[i]; v.Condition == id {
+			return v
+		}
+	}
+	return &report.Verdict{Condition: id, Status: report.Unknown}
+}

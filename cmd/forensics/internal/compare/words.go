@@ -1,0 +1,238 @@
+package compare
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"forensics/analyzers/bundle"
+	"forensics/cmd/forensics/internal/compare/message"
+	"forensics/cmd/forensics/internal/report"
+)
+
+// summary says a change as one clause.
+func summary(k key, a, b *item, from, to string) string {
+	switch k.kind {
+	case "qemu.drive":
+		if k.subject == "disks" {
+			return drives(len(valuesOf(a)), len(valuesOf(b)), from, to)
+		}
+	case "qemu.hostfwd":
+		return "QEMU forwards " + change2(from, to, "nothing")
+	case "qemu.device":
+		return "QEMU has " + change2(from, to, "no "+k.subject)
+	case "stage":
+		if b == nil {
+			return "stage " + k.subject + " is no longer reached"
+		}
+		if a == nil {
+			return "stage " + k.subject + " is reached now"
+		}
+	case "kernel.parameter":
+		name, where, _ := strings.Cut(k.subject, " ")
+		if where != "" {
+			return strings.Trim(where, "()") + " gives the kernel " + change2(from, to, "no "+name)
+		}
+		return "the kernel gets " + change2(from, to, "no "+name)
+	case "unit.state":
+		return k.subject + " is " + change2(from, to, "not seen")
+	}
+	if option, ok := strings.CutPrefix(k.kind, "qemu."); ok && option != "error" {
+		what := "QEMU's " + option
+		if k.subject != "" {
+			what += " " + k.subject
+		}
+		return what + " is " + change2(from, to, "absent")
+	}
+	what := strings.TrimSpace(k.kind + " " + k.subject)
+	switch {
+	case a == nil:
+		return "new " + what + ": " + quote(to, "")
+	case b == nil:
+		return "gone " + what + ": " + quote(from, "")
+	}
+	return what + " is " + change2(from, to, "none")
+}
+
+// change2 says what is there, and what was before.
+func change2(from, to, none string) string {
+	return quote(to, none) + " (" + quote(from, "none") + " before)"
+}
+
+// maxQuoted bounds a value within a sentence, in runes.
+const maxQuoted = 160
+
+func quote(s, none string) string {
+	if s == "" {
+		return none
+	}
+	r := []rune(bundle.Printable(s))
+	if len(r) > maxQuoted {
+		return strings.TrimRight(string(r[:maxQuoted]), " ") + "…"
+	}
+	return string(r)
+}
+
+func drives(a, b int, from, to string) string {
+	if a == b {
+		return "QEMU's drives are " + change2(from, to, "none")
+	}
+	return fmt.Sprintf("QEMU has %s (%d before)", count(b, "drive"), a)
+}
+
+func count(n int, what string) string {
+	switch n {
+	case 0:
+		return "no " + what
+	case 1:
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// headline says in one sentence what changed: the earliest condition that went
+// from pass to fail or back and was not merely reached or missed, with the
+// change that ranks first; else which other failure took the place of the one
+// before; else what could not be told any more.
+func (w *work) headline(c *report.Comparison) string {
+	if len(c.Flips) == 0 && len(c.Mechanisms) == 0 {
+		return "no condition flipped; " + w.nothing(c)
+	}
+	if f := w.root(c); f != nil {
+		return w.turned(c, f)
+	}
+	if s := w.replaced(c); s != "" {
+		return s
+	}
+	if len(c.Mechanisms) > 0 {
+		m := &c.Mechanisms[0]
+		return fmt.Sprintf("%s still fails, for another reason: %s (%s before)", m.Condition, quote(m.ToBecause, "?"), quote(m.FromBecause, "?"))
+	}
+	return w.open(c)
+}
+
+// open is the headline where no condition is decided differently.
+func (w *work) open(c *report.Comparison) string {
+	var gained, lost []string
+	for i := range c.Flips {
+		if f := &c.Flips[i]; f.From == report.Unknown {
+			gained = append(gained, f.Condition)
+		} else {
+			lost = append(lost, f.Condition)
+		}
+	}
+	s := "no condition was decided otherwise"
+	if len(gained) > 0 {
+		s += "; only B decides " + list(gained)
+	}
+	if len(lost) > 0 {
+		s += "; only A decides " + list(lost)
+	}
+	return s
+}
+
+func (w *work) nothing(c *report.Comparison) string {
+	feeding := 0
+	for _, x := range c.Changes {
+		if len(x.Feeds) > 0 {
+			feeding++
+		}
+	}
+	s := count(c.Differences, "difference")
+	switch {
+	case c.Differences == 0:
+		return "nothing differs"
+	case feeding == 0:
+		return s + ", none feeds a rule"
+	}
+	return fmt.Sprintf("%s, %d of them read by rules that judge the same", s, feeding)
+}
+
+// root is the flip that the others may follow from: the first in the catalogue
+// that was decided both times, was not merely reached or missed, and needs none
+// that turned the same way.
+func (w *work) root(c *report.Comparison) *report.Flip {
+	turned := map[string]string{}
+	for i := range c.Flips {
+		if f := &c.Flips[i]; decided(f) && !f.NewlyReached && !f.NoLongerReached {
+			turned[f.Condition] = f.To
+		}
+	}
+	for i := range c.Flips {
+		f := &c.Flips[i]
+		follows := slices.ContainsFunc(w.needs[f.Condition], func(n string) bool { return turned[n] == f.To })
+		if turned[f.Condition] != "" && !follows {
+			return f
+		}
+	}
+	return nil
+}
+
+func decided(f *report.Flip) bool { return f.From != report.Unknown && f.To != report.Unknown }
+
+// turned is the headline of a flip, with the others that turned the same way.
+func (w *work) turned(c *report.Comparison, f *report.Flip) string {
+	ids := []string{f.Condition}
+	for i := range c.Flips {
+		o := &c.Flips[i]
+		if o.Condition != f.Condition && o.From == f.From && o.To == f.To && o.NewlyReached == f.NewlyReached && o.NoLongerReached == f.NoLongerReached {
+			ids = append(ids, o.Condition)
+		}
+	}
+	s := fmt.Sprintf("%s went from %s to %s", list(ids), f.From, f.To)
+	reason := ""
+	if len(f.Changes) > 0 {
+		reason = f.Changes[0].Summary
+		s += "; " + reason
+	} else {
+		s += "; nothing that was captured changed with it"
+	}
+	switch {
+	case f.To == report.Fail && !strings.Contains(reason, quote(f.ToBecause, "?")):
+		s += ": " + w.told(f.ToBecause, report.SideTo)
+	case f.From == report.Fail && !strings.Contains(reason, quote(f.FromBecause, "?")):
+		s += "; before: " + w.told(f.FromBecause, report.SideFrom)
+	}
+	return s
+}
+
+// maxNamed bounds how many conditions a headline names.
+const maxNamed = 4
+
+func list(ids []string) string {
+	switch n := len(ids); {
+	case n == 1:
+		return ids[0]
+	case n > maxNamed:
+		return fmt.Sprintf("%s and %d more", strings.Join(ids[:maxNamed], ", "), n-maxNamed)
+	default:
+		return strings.Join(ids[:n-1], ", ") + " and " + ids[n-1]
+	}
+}
+
+// replaced is the headline where the earliest cause is another one.
+func (w *work) replaced(c *report.Comparison) string {
+	a, b := w.from.sides[0].Report.Causes, w.to.Report.Causes
+	if len(w.from.sides) > 1 || len(a) == 0 || len(b) == 0 {
+		return ""
+	}
+	x, y := &a[0], &b[0]
+	if x.Condition == y.Condition && message.Mask(x.Because) == message.Mask(y.Because) {
+		return ""
+	}
+	return fmt.Sprintf("another failure: gone is %s (%s), new is %s (%s)", w.told(x.Because, report.SideFrom), x.Condition, w.told(y.Because, report.SideTo), y.Condition)
+}
+
+// told is a verdict's sentence, with where it happened when a message says so.
+func (w *work) told(because, side string) string {
+	for _, c := range w.changes {
+		text := c.From
+		if side == report.SideTo {
+			text = c.To
+		}
+		if strings.HasSuffix(c.Kind, ".message") && because != "" && strings.HasPrefix(text, because) {
+			return quote(text, "?")
+		}
+	}
+	return quote(because, "?")
+}
