@@ -81,7 +81,10 @@ type Result struct {
 type Recording struct {
 	listener Listener
 	open     func() (io.WriteCloser, error)
+	limit    int64 // maxBytes, but for tests
 	done     chan struct{}
+
+	written int64 // ours and the guest's; run's alone
 
 	mu     sync.Mutex
 	conn   Conn      // that is being read, nil for none
@@ -92,7 +95,11 @@ type Recording struct {
 // Start records what comes to l. The stream is made by open when the first
 // byte is there.
 func Start(l Listener, open func() (io.WriteCloser, error)) *Recording {
-	r := &Recording{listener: l, open: open, done: make(chan struct{})}
+	return start(l, open, maxBytes)
+}
+
+func start(l Listener, open func() (io.WriteCloser, error), limit int64) *Recording {
+	r := &Recording{listener: l, open: open, limit: limit, done: make(chan struct{})}
 	go r.run()
 	return r
 }
@@ -138,7 +145,7 @@ func (r *Recording) failed(err error) {
 	}
 }
 
-var errLimit = fmt.Errorf("more than %d bytes: the rest is left out", maxBytes)
+var errLimit = errors.New("the guest sends more than is kept: the rest is left out")
 
 // copy writes what c brings to w, which it opens first where it must.
 func (r *Recording) copy(w io.WriteCloser, c Conn) (io.WriteCloser, error) {
@@ -153,7 +160,11 @@ func (r *Recording) copy(w io.WriteCloser, c Conn) (io.WriteCloser, error) {
 			begun = true
 		}
 		if n > 0 {
-			if err := r.write(w, p[:n]); err != nil {
+			wrote, err := r.write(w, p[:n])
+			r.mu.Lock()
+			r.result.Bytes += int64(wrote)
+			r.mu.Unlock()
+			if err != nil {
 				return w, err
 			}
 		}
@@ -180,22 +191,18 @@ func (r *Recording) head(w io.WriteCloser) (io.WriteCloser, error) {
 		}
 		end = ""
 	}
-	_, err := fmt.Fprintf(w, "%s__CURSOR=forensics;connection=%d\n__REALTIME_TIMESTAMP=%d\n\n", end, n, time.Now().UnixMicro())
+	_, err := r.write(w, fmt.Appendf(nil, "%s__CURSOR=forensics;connection=%d\n__REALTIME_TIMESTAMP=%d\n\n", end, n, time.Now().UnixMicro()))
 	return w, err
 }
 
-func (r *Recording) write(w io.Writer, p []byte) error {
-	r.mu.Lock()
-	room := maxBytes - r.result.Bytes
-	r.mu.Unlock()
-	if int64(len(p)) > room {
-		return errLimit
+// write writes p, or nothing where that is too much.
+func (r *Recording) write(w io.Writer, p []byte) (int, error) {
+	if r.written+int64(len(p)) > r.limit {
+		return 0, errLimit
 	}
 	n, err := w.Write(p)
-	r.mu.Lock()
-	r.result.Bytes += int64(n)
-	r.mu.Unlock()
-	return err
+	r.written += int64(n)
+	return n, err
 }
 
 // Stop ends the recording. What is on its way is written, also of a connection

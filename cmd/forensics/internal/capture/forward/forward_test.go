@@ -80,6 +80,11 @@ func (s *stream) String() string {
 // record starts a recording, and returns a way to connect to it.
 func record(t *testing.T, s *stream) (*Recording, func() net.Conn) {
 	t.Helper()
+	return limited(t, s, maxBytes)
+}
+
+func limited(t *testing.T, s *stream, limit int64) (*Recording, func() net.Conn) {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("the fake listener is a Unix socket")
 	}
@@ -88,7 +93,7 @@ func record(t *testing.T, s *stream) (*Recording, func() net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Start(fakeListener{l}, s.open)
+	r := start(fakeListener{l}, s.open, limit)
 	t.Cleanup(func() { r.Stop() })
 	return r, func() net.Conn {
 		c, err := net.Dial("unix", path)
@@ -253,6 +258,21 @@ func TestStop(t *testing.T) {
 		}
 		if got := stops(t, r); got.Err == nil {
 			t.Errorf("%+v, want an error", got)
+		}
+	})
+	t.Run("more than is kept", func(t *testing.T) {
+		s := &stream{}
+		r, dial := limited(t, s, 1000)
+		for range 50 { // our own entries count, too
+			c := dial()
+			send(t, c, "MESSAGE=x\n\n")
+			c.Close()
+		}
+		for r.failure() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		if got := stops(t, r); !errors.Is(got.Err, errLimit) || len(s.String()) > 1000 || len(s.String()) < 900 {
+			t.Errorf("%+v, %d bytes in the file", got, len(s.String()))
 		}
 	})
 	t.Run("a full disk", func(t *testing.T) {
