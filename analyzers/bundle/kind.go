@@ -171,6 +171,13 @@ func isExport(head []byte) bool {
 	return bytes.HasPrefix(t, []byte("__CURSOR=")) || bytes.HasPrefix(t, []byte("__REALTIME_TIMESTAMP="))
 }
 
+// Records reports whether data, the content of a Journal, is records from its
+// first byte on, in journalctl's json or export form, rather than lines.
+func Records(data []byte) bool {
+	t := bytes.TrimLeft(data[:min(len(data), sniffLen)], " \t\r\n\x1e")
+	return isExport(t) || len(t) > 0 && t[0] == '{'
+}
+
 // mostlyText reports whether few bytes are neither text nor what a terminal
 // uses.
 func mostlyText(head []byte) bool {

@@ -25,7 +25,7 @@
 //   - Time and memory are linear in the size: a row has at most 16384 columns
 //     (longer text goes on in the next, without a gap), blanks and edits are
 //     paid from a budget that grows with the bytes read, an escape sequence
-//     ends after 4096 bytes, a transcript holds 3 million lines. In a line of
+//     ends after 4096 bytes, a transcript holds 2 million lines. In a line of
 //     more than 1 MiB, invalid bytes show as ? and tabs as one blank.
 //
 // # The screen
@@ -48,6 +48,10 @@
 // The log of a NixOS test driver holds the guest's lines behind the machine's
 // name. They are read as the console that they were, without what the driver
 // says between them.
+//
+// A journal in json or export form is no transcript: nothing of it was shown on
+// a terminal, and what its entries quote is nobody's answer. Package journal
+// reads it.
 //
 // Left out: colours as information, the cursor's row, scroll regions, wrapping
 // at the width of a screen except where readline does it itself, and what a
@@ -89,14 +93,15 @@ type Transcript struct {
 type Line struct {
 	Number     int
 	Start, End int64 // raw bytes, terminator included
-	// CRs counts the carriage returns right before the LF. Where QEMU's
-	// terminal was recorded, its own stderr has one, guest text two, boot
+	// CRs counts the carriage returns right before the LF, up to 32767. Where
+	// QEMU's terminal was recorded, its own stderr has one, guest text two, boot
 	// messages three and typed text none; a recorded socket or file lacks the
 	// CR that QEMU's terminal adds, and holds nothing typed.
-	CRs int
+	CRs int16
 	// Typed: the driver of the console sent this line; it ended in a bare LF
 	// where the guest ends its lines in CR LF.
 	Typed bool
+	skip  int32 // bytes before the guest's, in the log of a test driver
 	// TypedFrom is for a line that the guest began and the driver ended: the
 	// byte in the last piece's text from which on it is not the guest's output
 	// (it may begin with the echo of text that was typed ahead). It is -1 when
@@ -110,8 +115,6 @@ type Line struct {
 	// the command. A line without switches has one piece. A line that starts
 	// with a switch has no piece before it.
 	Pieces []Piece
-
-	skip int // bytes before the guest's, in the log of a test driver
 }
 
 // Paste says what happened to bracketed paste mode right before a piece.
@@ -137,18 +140,18 @@ func (p Paste) String() string {
 // Piece is a run of text within a line.
 type Piece struct {
 	Paste Paste
-	Text  string // rendered like Line.Text
-	runs  []run  // where Text stands in the raw bytes; nil: from start on, byte by byte
-	start int64
-	end   int64
+	// Offsets fit into 32 bits: see Decode.
+	start, end int32
+	Text       string // rendered like Line.Text
+	runs       *[]run // where Text stands in the raw bytes; nil: from start on, byte by byte
 }
 
 // Start is the first raw byte of the piece, behind the switch that began it.
-func (p *Piece) Start() int64 { return p.start }
+func (p *Piece) Start() int64 { return int64(p.start) }
 
 // End is the first raw byte after the piece: the next switch or the line's
 // terminator.
-func (p *Piece) End() int64 { return p.end }
+func (p *Piece) End() int64 { return int64(p.end) }
 
 // Analyzer decodes every text artifact that may hold console output.
 var Analyzer = &analyzers.Analyzer{
@@ -169,6 +172,9 @@ func decodeAll(p *analyzers.Pass) (any, error) {
 		data, err := a.Bytes()
 		if err != nil {
 			p.Problem(a.Path, err.Error())
+			continue
+		}
+		if a.Kind == bundle.Journal && bundle.Records(data) {
 			continue
 		}
 		t := Decode(a, data)

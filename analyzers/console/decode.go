@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	maxLines  = 3 << 20 // of one transcript
+	maxLines  = 2 << 20 // of one transcript
 	maxPieces = 4096    // of one line
 	headSize  = 1 << 20 // what the properties of the whole are taken from
 	maxProper = 1 << 20 // a longer line is not text: it shows ? for U+FFFD and a blank for a tab, byte for byte
@@ -23,7 +23,7 @@ const (
 // and kind of a.
 func Decode(a *bundle.Artifact, data []byte) *Transcript {
 	t := &Transcript{Artifact: a, Path: a.Path, Data: data}
-	if len(data) > math.MaxInt32 { // runs hold offsets in 32 bits
+	if len(data) > math.MaxInt32 { // pieces and runs hold offsets in 32 bits
 		t.Unread = int64(len(data)) - math.MaxInt32
 		data = data[:math.MaxInt32]
 	}
@@ -76,14 +76,32 @@ type decoder struct {
 	g1     bool    // SO switches to line drawing, because ESC )0 was seen
 	cut    []byte  // a CSI sequence that the LF of the line before cut short
 	done   []Piece // pieces of the line at work
-	slab   []Piece
+	pieces slab[Piece]
+	runs   slab[run]
+	heads  slab[[]run]
+}
+
+// A slab stores short slices beside each other, which takes less memory and time
+// than to allocate each.
+type slab[T any] struct{ free []T }
+
+const slabSize = 1024
+
+// keep returns a copy of ts.
+func (s *slab[T]) keep(ts ...T) []T {
+	if cap(s.free)-len(s.free) < len(ts) {
+		s.free = make([]T, 0, max(len(ts), slabSize))
+	}
+	n := len(s.free)
+	s.free = append(s.free, ts...)
+	return s.free[n:len(s.free):len(s.free)]
 }
 
 // line fills in Text, Pieces and CRs of l.
 func (d *decoder) line(l *Line) {
 	end := contentEnd(d.t.Data, l)
 	if l.End > end && d.t.Data[l.End-1] == '\n' {
-		l.CRs = int(l.End - 1 - end)
+		l.CRs = int16(min(l.End-1-end, math.MaxInt16))
 	}
 	start := l.Start
 	if d.t.Machine != "" {
@@ -92,7 +110,7 @@ func (d *decoder) line(l *Line) {
 	src := d.t.Data[start:end]
 	if d.cut == nil && d.plain(src) {
 		l.Text = d.text[start:end]
-		l.Pieces = d.keep(append(d.done[:0], Piece{Text: l.Text, start: start, end: end}))
+		l.Pieces = d.pieces.keep(Piece{Text: l.Text, start: int32(start), end: int32(end)})
 		return
 	}
 	s := scan{decoder: d, src: src, base: start}
@@ -100,7 +118,7 @@ func (d *decoder) line(l *Line) {
 	s.resume()
 	g1 := d.g1
 	s.pieces()
-	l.Pieces = d.keep(d.done)
+	l.Pieces = d.pieces.keep(d.done...)
 	l.Text = l.Pieces[0].Text
 	if s.switches > 0 && len(l.Pieces) > 1 {
 		d.g1 = g1
@@ -115,18 +133,8 @@ func (d *decoder) guest(l *Line, end int64) int64 {
 	if !ok {
 		n = int(end - l.Start)
 	}
-	l.skip = n
+	l.skip = int32(n)
 	return l.Start + int64(n)
-}
-
-// keep stores the pieces of a line beside those of its neighbours.
-func (d *decoder) keep(ps []Piece) []Piece {
-	if cap(d.slab)-len(d.slab) < len(ps) {
-		d.slab = make([]Piece, 0, max(len(ps), min(1024, len(d.t.Lines))))
-	}
-	n := len(d.slab)
-	d.slab = append(d.slab, ps...)
-	return d.slab[n:len(d.slab):len(d.slab)]
 }
 
 // plain reports whether a terminal shows src as it is.

@@ -44,14 +44,14 @@ func (t *Transcript) Evidence(l *Line) bundle.Evidence {
 
 // PieceEvidence returns the span of the piece.
 func (t *Transcript) PieceEvidence(p *Piece) bundle.Evidence {
-	return t.span(t.lineOf(p.start), p.start, p.end)
+	return t.span(t.lineOf(p.Start()), p.Start(), p.End())
 }
 
 // TextEvidence returns the raw span that p.Text[i:j] shows. Where the cursor
 // moved back, that is the span from the first to the last of its bytes.
 func (t *Transcript) TextEvidence(p *Piece, i, j int) bundle.Evidence {
 	start, end := p.rawSpan(i, j)
-	return t.span(t.lineOf(p.start), start, end)
+	return t.span(t.lineOf(p.Start()), start, end)
 }
 
 // rawSpan returns the raw bytes from the first to the last that p.Text[i:j]
@@ -60,17 +60,17 @@ func (p *Piece) rawSpan(i, j int) (start, end int64) {
 	i = min(max(i, 0), len(p.Text))
 	j = min(max(j, i), len(p.Text))
 	if p.runs == nil {
-		return p.start + int64(i), p.start + int64(j)
+		return p.Start() + int64(i), p.Start() + int64(j)
 	}
 	if i == j {
 		return p.emptySpan(i)
 	}
-	k := p.runAt(i)
-	start, end = p.runs[k].at(i)
-	for ; k < len(p.runs) && int(p.runs[k].text) < j; k++ {
-		r, last := p.runs[k], j-1
-		if k+1 < len(p.runs) {
-			last = min(last, int(p.runs[k+1].text)-1)
+	k, runs := p.runAt(i), *p.runs
+	start, end = runs[k].at(i)
+	for ; k < len(runs) && int(runs[k].text) < j; k++ {
+		r, last := runs[k], j-1
+		if k+1 < len(runs) {
+			last = min(last, int(runs[k+1].text)-1)
 		}
 		lo, _ := r.at(max(i, int(r.text)))
 		_, hi := r.at(last)
@@ -83,18 +83,19 @@ func (p *Piece) rawSpan(i, j int) (start, end int64) {
 func (p *Piece) emptySpan(i int) (start, end int64) {
 	switch {
 	case len(p.Text) == 0:
-		return p.start, p.start
+		return p.Start(), p.Start()
 	case i == len(p.Text):
-		_, e := p.runs[p.runAt(i-1)].at(i - 1)
+		_, e := (*p.runs)[p.runAt(i-1)].at(i - 1)
 		return e, e
 	}
-	s, _ := p.runs[p.runAt(i)].at(i)
+	s, _ := (*p.runs)[p.runAt(i)].at(i)
 	return s, s
 }
 
 // runAt returns the index of the run that covers text byte i.
 func (p *Piece) runAt(i int) int {
-	return sort.Search(len(p.runs), func(k int) bool { return int(p.runs[k].text) > i }) - 1
+	runs := *p.runs
+	return sort.Search(len(runs), func(k int) bool { return int(runs[k].text) > i }) - 1
 }
 
 // lineOf returns the number of the line that holds raw byte off.

@@ -63,10 +63,10 @@ func checkLine(t *testing.T, tr *Transcript, l *Line) {
 	at := l.Start
 	for i := range l.Pieces {
 		p := &l.Pieces[i]
-		if p.start < at || p.end < p.start || p.end > l.End {
-			t.Fatalf("line %d: piece %d is %d to %d", l.Number, i, p.start, p.end)
+		if p.Start() < at || p.End() < p.Start() || p.End() > l.End {
+			t.Fatalf("line %d: piece %d is %d to %d", l.Number, i, p.Start(), p.End())
 		}
-		at = p.end
+		at = p.End()
 		checkText(t, p, still)
 	}
 	if strings.IndexFunc(l.Text, unicode.IsControl) >= 0 || !utf8.ValidString(l.Text) {
@@ -78,15 +78,15 @@ func checkText(t *testing.T, p *Piece, still bool) {
 	if strings.IndexFunc(p.Text, unicode.IsControl) >= 0 || !utf8.ValidString(p.Text) {
 		t.Fatalf("text %q", p.Text)
 	}
-	was := p.start
+	was := p.Start()
 	for j := 0; j <= len(p.Text); j++ {
 		start, end := p.rawSpan(j, j+1)
-		if start < p.start || end > p.end || end < start || still && start < was {
-			t.Fatalf("byte %d of %q is raw %d to %d, in a piece %d to %d, after %d", j, p.Text, start, end, p.start, p.end, was)
+		if start < p.Start() || end > p.End() || end < start || still && start < was {
+			t.Fatalf("byte %d of %q is raw %d to %d, in a piece %d to %d, after %d", j, p.Text, start, end, p.Start(), p.End(), was)
 		}
 		was = start
 	}
-	if start, end := p.rawSpan(0, len(p.Text)); start < p.start || end > p.end || end < start {
+	if start, end := p.rawSpan(0, len(p.Text)); start < p.Start() || end > p.End() || end < start {
 		t.Fatalf("%q is raw %d to %d", p.Text, start, end)
 	}
 }

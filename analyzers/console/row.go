@@ -239,14 +239,9 @@ func (r run) continues(text, raw int32, step uint8) bool {
 	return r.raw+(text-r.text)/int32(step) == raw
 }
 
-// finish returns the text of the row and all its segments.
-func (r *row) finish() (string, []run) {
+// finish returns the text of the row and all its segments. Both slices are the
+// row's own.
+func (r *row) finish() ([]byte, []run) {
 	r.flush()
-	runs := r.runs
-	if len(runs) > manyRuns {
-		r.runs = nil // too many to hold them twice
-	} else {
-		runs = append([]run(nil), runs...)
-	}
-	return string(r.out), runs
+	return r.out, r.runs
 }

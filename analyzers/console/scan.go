@@ -67,7 +67,7 @@ func (s *scan) resume() {
 // pieces renders the line piece by piece.
 func (s *scan) pieces() {
 	s.row.earn(len(s.src))
-	s.piece = Piece{Paste: s.first, start: s.base + int64(s.from)}
+	s.piece = Piece{Paste: s.first, start: int32(s.base) + int32(s.from)}
 	s.row.begin(s.src, s.base)
 	s.run()
 	s.close(len(s.src))
@@ -79,19 +79,44 @@ func (s *scan) whole() string {
 	s.row.earn(len(s.src))
 	s.row.begin(s.src, s.base)
 	s.run()
-	text, _ := s.row.finish()
-	return text
+	return s.shown(s.row.finish())
+}
+
+// shown returns the text of a row. Where its bytes stand in the data as they
+// are, it is a part of them.
+func (d *decoder) shown(out []byte, runs []run) string {
+	if len(runs) == 1 {
+		rest := d.text[runs[0].raw:]
+		if same := rest[:min(len(out), len(rest))]; same == string(out) {
+			return same
+		}
+	}
+	return string(out)
 }
 
 // close ends the piece at offset end.
 func (s *scan) close(end int) {
 	p := &s.piece
-	p.Text, p.runs = s.row.finish()
-	p.end = s.base + int64(end)
+	out, runs := s.row.finish()
+	p.Text, p.end = s.shown(out, runs), int32(s.base)+int32(end)
 	if p.Paste == Same && p.Text == "" && s.switches > 0 {
 		return // nothing stands before the first switch
 	}
+	p.runs = s.keepRuns(runs)
 	s.done = append(s.done, *p)
+}
+
+// keepRuns stores the runs of a piece, nil where it has none.
+func (s *scan) keepRuns(runs []run) *[]run {
+	if len(runs) == 0 {
+		return nil
+	}
+	if len(runs) <= manyRuns {
+		runs = s.decoder.runs.keep(runs...)
+	} else {
+		s.row.runs = nil // too many to hold them twice
+	}
+	return &s.heads.keep(runs)[0]
 }
 
 // toggle ends a piece and starts the next: the switch reaches from start to
@@ -103,7 +128,7 @@ func (s *scan) toggle(to Paste, start, end int) {
 	s.switches++
 	s.close(start)
 	s.row.begin(s.src, s.base)
-	s.piece = Piece{Paste: to, start: s.base + int64(end)}
+	s.piece = Piece{Paste: to, start: int32(s.base) + int32(end)}
 }
 
 // run feeds the bytes.

@@ -41,6 +41,7 @@ type exportReader struct {
 
 func readExport(p *analyzers.Pass, path string, data []byte) *Log {
 	r := &exportReader{path: path, data: data, index: bundle.NewLineIndex(data), log: &Log{Path: path, Kind: bundle.Journal, Form: formExport}}
+	r.log.Entries = make([]Entry, 0, room(bytes.Count(data, cursor), len(data)))
 	for r.pos < len(data) {
 		if !r.field() {
 			r.damage()

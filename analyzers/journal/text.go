@@ -49,6 +49,7 @@ type open struct {
 
 func readText(t *console.Transcript, kind bundle.Kind) *Log {
 	r := &textReader{path: t.Path, data: t.Data, log: &Log{Path: t.Path, Kind: kind}}
+	r.log.Entries = make([]Entry, 0, room(stamps(t), len(t.Data)))
 	for i := range t.Lines {
 		l := &t.Lines[i]
 		if l.Typed {
@@ -61,6 +62,25 @@ func readText(t *console.Transcript, kind bundle.Kind) *Log {
 	}
 	r.close()
 	return r.log
+}
+
+// shortest is how many bytes most entries have at least, in any form.
+const shortest = 64
+
+// room returns for how many entries to make room where n are seen coming in size
+// bytes: all at once takes half the memory that growing to them does. Who
+// promises more than real journals hold gets room as they come.
+func room(n, size int) int { return min(n, size/shortest) }
+
+// stamps counts the lines that look like entries of the forms with a date.
+func stamps(t *console.Transcript) int {
+	n := 0
+	for i := range t.Lines {
+		if s := t.Lines[i].Text; len(s) > 15 && s[3] == ' ' && s[6] == ' ' && s[9] == ':' {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *textReader) piece(l *console.Line, p *console.Piece) {

@@ -118,7 +118,7 @@ func run(p *analyzers.Pass) (any, error) {
 			l = &Log{Path: j.Path, Kind: j.Kind}
 			byPath[j.Path] = l
 		}
-		l.told = append(l.told, readJournal(j)...)
+		l.told = readJournal(l.told, j)
 	}
 	var logs []*Log
 	for _, a := range p.Run.Artifacts {
@@ -128,6 +128,7 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 		l.order()
 		state(p, l)
+		l.told = nil // nobody asks again
 		if len(l.Messages) > 0 {
 			logs = append(logs, l)
 		}
@@ -145,15 +146,23 @@ func (l *Log) order() {
 	for i := range l.told {
 		shown = shown || strings.HasPrefix(l.told[i].Text, "Linux version ")
 	}
+	ours := func(m *said) bool { return m.by == ring && (shown || !m.dated) }
+	n := 0
 	for i := range l.told {
-		if m := &l.told[i]; m.by == ring && (shown || !m.dated) {
+		if ours(&l.told[i]) {
+			n++
+		}
+	}
+	l.Messages = make([]Message, 0, n)
+	for i := range l.told {
+		if m := &l.told[i]; ours(m) {
 			l.Messages = append(l.Messages, m.Message)
 		}
 	}
 }
 
-func readJournal(j *journal.Log) []said {
-	var out []said
+// readJournal appends what a journal's entries say.
+func readJournal(out []said, j *journal.Log) []said {
 	for i := range j.Entries {
 		e := &j.Entries[i]
 		s := said{Message: Message{Seconds: e.Monotonic, Text: e.Message, Evidence: e.Evidence}, by: ring, cut: e.Truncated}

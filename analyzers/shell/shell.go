@@ -72,7 +72,7 @@ func run(p *analyzers.Pass) (any, error) {
 	for _, t := range console.From(p) {
 		prompts(p, t)
 	}
-	said := consoles(p)
+	said := consoles(p, answered(p))
 	for _, d := range commands.From(p) {
 		if d.Kind == bundle.Probe {
 			continue // whoever ran it is not the session
@@ -94,9 +94,31 @@ func run(p *analyzers.Pass) (any, error) {
 	return ids, nil
 }
 
-// consoles returns every line that the guest printed on a console.
-func consoles(p *analyzers.Pass) map[string]bool {
-	said := map[string]bool{}
+// answered returns the lines of answers in captures, for which a console is
+// asked, none of them confirmed yet. What no command is known for shows nothing.
+func answered(p *analyzers.Pass) map[string]bool {
+	lines := map[string]bool{}
+	for _, d := range commands.From(p) {
+		if d.Kind == bundle.Probe || d.Kind == bundle.Serial {
+			continue
+		}
+		for _, c := range d.Commands {
+			if c.Text == "" {
+				continue
+			}
+			for i := range c.Answer {
+				lines[strings.TrimSpace(c.Answer[i].Text)] = false
+			}
+		}
+	}
+	return lines
+}
+
+// consoles confirms the lines that the guest printed on a console.
+func consoles(p *analyzers.Pass, said map[string]bool) map[string]bool {
+	if len(said) == 0 {
+		return said
+	}
 	for _, t := range console.From(p) {
 		if t.Artifact.Kind != bundle.Serial {
 			continue
@@ -107,7 +129,10 @@ func consoles(p *analyzers.Pass) map[string]bool {
 				continue
 			}
 			for j := range l.Pieces {
-				said[strings.TrimSpace(l.Pieces[j].Text)] = true
+				text := strings.TrimSpace(l.Pieces[j].Text)
+				if confirmed, asked := said[text]; asked && !confirmed {
+					said[text] = true
+				}
 			}
 		}
 	}
