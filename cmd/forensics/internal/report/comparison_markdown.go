@@ -107,22 +107,33 @@ func (m *markdown) flip(f *Flip, what string, verbose bool, told told) {
 	m.side("B", f.ToBecause)
 	m.f("")
 	m.fenced(quoted(f.Evidence, verbose))
-	n := len(f.Changes)
+	cs := f.Changes
 	if !verbose {
-		n = min(n, maxChanges)
+		cs = cs[:min(len(cs), maxChanges)]
 	}
-	for i := range f.Changes[:n] {
-		c := &f.Changes[i]
-		m.change(i+1, c, told.before(c, f.Condition), verbose)
+	if other := told.elsewhere(cs, f.Condition); other != "" {
+		m.f("%s%s.", sentence(sameAs), code(other))
+		m.f("")
+	} else {
+		m.ranked(cs, f.Condition, told, verbose)
 	}
-	if len(f.Changes) > n {
-		m.table(fmt.Sprintf("%d more", len(f.Changes)-n), pointers(f.Changes[n:]), maxRows)
+	if len(f.Changes) > len(cs) {
+		m.table(fmt.Sprintf("%d more", len(f.Changes)-len(cs)), pointers(f.Changes[len(cs):]), maxRows)
 	}
-	if n == 0 && f.reached() == "" {
-		m.f("%s.", strings.ToUpper(unexplained[:1])+unexplained[1:])
+	if len(cs) == 0 && f.reached() == "" {
+		m.f("%s.", sentence(unexplained))
 		m.f("")
 	}
 }
+
+func (m *markdown) ranked(cs []Change, condition string, told told, verbose bool) {
+	for i := range cs {
+		m.change(i+1, &cs[i], told.before(&cs[i], condition), verbose)
+	}
+}
+
+// sentence is a clause of ours as the start of a sentence.
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func (m *markdown) side(name, because string) {
 	if because != "" {
@@ -157,7 +168,7 @@ func quoted(ev []SideEvidence, verbose bool) []string {
 			of = of[:min(1, len(of))]
 		}
 		for _, e := range of {
-			lines = append(lines, s.mark+at(e)+": "+e.Quote)
+			lines = append(lines, s.mark+place(e))
 		}
 	}
 	return lines

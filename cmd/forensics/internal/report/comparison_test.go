@@ -127,6 +127,9 @@ func many() *Report {
 	serial := flip("vm.serial", Pass, Fail, "text up to the login prompt", "silent from the start")
 	serial.Changes = append(slices.Clone(first.Changes), change("stage", "stage", "login-prompt", "none", ""))
 	c.Flips = append(c.Flips, serial)
+	accel := flip("virt.accel", Pass, Fail, "the guest reached user land under KVM", "")
+	accel.Changes = first.Changes
+	c.Flips = append(c.Flips, accel)
 	for i := range 14 {
 		f := flip(fmt.Sprintf("vm.condition-%d", i), Pass, Unknown, "shown", "")
 		f.NoLongerReached = i%2 == 0
@@ -283,7 +286,10 @@ func TestComparisonSays(t *testing.T) {
 		{"unexplained flip", lone, "no difference in what was captured goes with it", false},
 		{"explained flip", diff, "no difference in what was captured", true},
 		{"a baseline has no start", lone, "  - A  healthy runs\n", false},
-		{"same change told once", crowd, "(see host.qemu)", false},
+		{"a change that was told", crowd, "1. (see host.qemu) qemu.netdev", false},
+		{"nothing but what was told", crowd, "the same differences as host.qemu\n", false},
+		{"a message that stands above", diff, "+ serial.log:270\n", false},
+		{"a message in full", verbose, "+ serial.log:270: provision: VG", false},
 		{"one-sided flips that an earlier one explains", crowd, "\nvm.condition-1  ", true},
 		{"nothing flipped", calm, "no condition flipped; 6 differences, none feeds a rule\n", false},
 		{"markdown heading", md[:24], "# vm.lvm went from pass ", false},
@@ -680,6 +686,11 @@ func TestChangeText(t *testing.T) {
 		{"gone", change("k", "quiet", "1", "", "s"), "gone quiet: 1"},
 		{"new message", change("k", "m", "", "m", ""), "new m"},
 		{"gone message", change("k", "m", "m", "", ""), "gone m"},
+		{"a message, not its template", change("journal.message", "took <n> s", "", "took 3 s", ""), "new took 3 s"},
+		{"a message that goes on", change("journal.message", "{\"command\": [\"systemctl\", \"start\"]}", "", "{\"command\": [\"systemctl\", \"start\"], \"at\": 3}", ""), "new {\"command\": [\"systemctl\", \"start\"], \"at\": 3}"},
+		{"a message and how often", change("journal.message", "took <n> s", "", "3 times", ""), "new took <n> s: 3 times"},
+		{"a subject in the value", change("qemu.device", "net", "", "virtio-net-pci", ""), "new net: virtio-net-pci"},
+		{"a message in other words", change("journal.message", "took <n> s", "3 times", "4 times", ""), "took <n> s: 3 times -> 4 times"},
 		{"only a sentence", change("k", "file", "", "", "differs"), "file: differs"},
 		{"same values", change("k", "file", "1", "1", "differs"), "file: differs"},
 		{"only a subject", change("k", "file", "", "", ""), "file"},

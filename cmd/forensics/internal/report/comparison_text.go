@@ -206,7 +206,7 @@ func (p *printer) side(head, because string, ev []bundle.Evidence) {
 		head = strings.Repeat(" ", len(head)+2)
 	}
 	for _, e := range p.perSide(ev) {
-		p.hang(head, dim, at(e)+": "+e.Quote)
+		p.hang(head, dim, place(e))
 		head = strings.Repeat(" ", len(head))
 	}
 }
@@ -214,20 +214,29 @@ func (p *printer) side(head, because string, ev []bundle.Evidence) {
 // changes writes the changes of a flip, ranked. What was told before is not
 // told again.
 func (p *printer) changes(f *Flip, told told) {
-	n := len(f.Changes)
+	cs := f.Changes
 	if !p.o.Verbose {
-		n = min(n, maxChanges)
+		cs = cs[:min(len(cs), maxChanges)]
 	}
-	for i := range f.Changes[:n] {
-		head, c, w := fmt.Sprintf("  %d. ", i+1), &f.Changes[i], p.wording()
-		if other := told.before(c, f.Condition); other != "" {
-			p.hang(head, plain, w.value(c.Kind)+" "+c.text(w)+" (see "+other+")")
+	if other := told.elsewhere(cs, f.Condition); other != "" {
+		p.para(sameAs + other)
+	} else {
+		p.ranked(cs, f.Condition, told)
+	}
+	if more := len(f.Changes) - len(cs); more > 0 {
+		p.para(fmt.Sprintf("%s %d more: --verbose", p.or("…", "..."), more))
+	}
+}
+
+func (p *printer) ranked(cs []Change, condition string, told told) {
+	w := p.wording()
+	for i := range cs {
+		head, c := fmt.Sprintf("  %d. ", i+1), &cs[i]
+		if other := told.before(c, condition); other != "" {
+			p.one(head, plain, "(see "+other+") "+w.value(c.Kind)+" "+c.text(w))
 			continue
 		}
 		p.change(head, c)
-	}
-	if more := len(f.Changes) - n; more > 0 {
-		p.para(fmt.Sprintf("%s %d more: --verbose", p.or("…", "..."), more))
 	}
 }
 
@@ -248,10 +257,10 @@ func (p *printer) change(head string, c *Change) {
 	}
 	ev := c.shows(p.o.Verbose)
 	for _, e := range p.perSide(ofSide(ev, SideFrom)) {
-		p.hang(indent+"- ", dim, at(e)+": "+e.Quote)
+		p.hang(indent+"- ", dim, place(e))
 	}
 	for _, e := range p.perSide(ofSide(ev, SideTo)) {
-		p.hang(indent+"+ ", dim, at(e)+": "+e.Quote)
+		p.hang(indent+"+ ", dim, place(e))
 	}
 	p.diff(indent, c.Diff)
 }

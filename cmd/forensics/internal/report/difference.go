@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -15,7 +17,7 @@ const (
 	maxChanges   = 3    // changes below a flip
 	maxDiff      = 20   // lines of a unified diff
 	maxDiffLines = 2000 // the same when all is asked for: a hostile diff ends somewhere
-	maxValue     = 120  // runes of a value
+	maxValue     = 160  // runes of a value
 	maxOpen      = 3    // conditions that only one run decides and that are shown in full
 )
 
@@ -225,6 +227,9 @@ func (f *Flip) changed(w wording) string {
 	return f.Changes[0].clause(w)
 }
 
+// sameAs says that another condition has the changes as well.
+const sameAs = "the same differences as "
+
 // unexplained is said of a flip that no change goes with.
 const unexplained = "no difference in what was captured goes with it"
 
@@ -266,6 +271,21 @@ func (t told) all(f *Flip) {
 	for i := range f.Changes[:min(maxChanges, len(f.Changes))] {
 		t.before(&f.Changes[i], f.Condition)
 	}
+}
+
+// elsewhere returns the one other condition below which all these changes were
+// shown, "" when there is none.
+func (t told) elsewhere(cs []Change, condition string) string {
+	other := ""
+	for i := range cs {
+		switch at := t[cs[i].key()]; {
+		case at == "" || at == condition || other != "" && at != other:
+			return ""
+		default:
+			other = at
+		}
+	}
+	return other
 }
 
 // before returns the other condition below which the change was shown, "" when
@@ -317,10 +337,27 @@ func (c *Change) text(w wording) string {
 	switch {
 	case c.Subject == "":
 		return word + value
-	case value == "" || word != "" && c.Subject == c.From+c.To: // a message is its own value
+	case value == "" || word != "" && c.Subject == c.From+c.To:
 		return word + w.value(c.Subject)
+	case word != "" && !w.whole && strings.HasSuffix(c.Kind, ".message") && fills(c.Subject, c.From+c.To):
+		return word + value
 	}
 	return word + w.value(c.Subject) + ": " + value
+}
+
+// maskRe is what stands in a template for a part that varies: "<n>".
+var maskRe = regexp.MustCompile(`<[a-z]+>`)
+
+// fills reports whether a message is one of the template, going by the start of
+// the template's longest part: its end may be cut.
+func fills(template, message string) bool {
+	longest := ""
+	for _, part := range maskRe.Split(template, -1) {
+		if len(part) > len(longest) {
+			longest = part
+		}
+	}
+	return longest != "" && strings.Contains(message, longest[:min(24, len(longest))])
 }
 
 // clause is the change in one clause.
@@ -332,12 +369,34 @@ func (c *Change) clause(w wording) string {
 }
 
 // shows returns the evidence that stands below the change: a unified diff says
-// enough by itself.
-func (c *Change) shows(verbose bool) []SideEvidence {
-	if c.Diff != "" && !verbose {
+// enough by itself, and of a value that was told the place is enough.
+func (c *Change) shows(whole bool) []SideEvidence {
+	if whole {
+		return c.Evidence
+	}
+	if c.Diff != "" {
 		return nil
 	}
-	return c.Evidence
+	ev := slices.Clone(c.Evidence)
+	for i := range ev {
+		value := c.To
+		if ev[i].Side == SideFrom {
+			value = c.From
+		}
+		// Short values, and more so numbers, stand in any quote.
+		if head := value[:min(len(value), maxValue/2)]; len(head) >= 16 && strings.Contains(ev[i].Quote, head) {
+			ev[i].Quote = ""
+		}
+	}
+	return ev
+}
+
+// place is where evidence is, and what stands there if that is to be quoted.
+func place(e bundle.Evidence) string {
+	if e.Quote == "" {
+		return at(e)
+	}
+	return at(e) + ": " + e.Quote
 }
 
 // excerpts cuts long values. What they have in common at the start goes first:
