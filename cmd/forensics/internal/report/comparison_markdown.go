@@ -120,7 +120,7 @@ func (m *markdown) flip(f *Flip, what string, verbose bool, told told) {
 	if len(f.Changes) > len(cs) {
 		m.table(fmt.Sprintf("%d more", len(f.Changes)-len(cs)), pointers(f.Changes[len(cs):]), maxRows)
 	}
-	if len(cs) == 0 && f.reached() == "" {
+	if f.unexplained() {
 		m.f("%s.", sentence(unexplained))
 		m.f("")
 	}

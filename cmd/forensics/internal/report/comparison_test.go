@@ -284,6 +284,7 @@ func TestComparisonSays(t *testing.T) {
 		{"harmless", diff, "harmless: hostfwd", false},
 		{"note", diff, "only A has a journal", false},
 		{"unexplained flip", lone, "no difference in what was captured goes with it", false},
+		{"a run that decides nothing needs no reason", verbose, "no difference in what was captured", true},
 		{"explained flip", diff, "no difference in what was captured", true},
 		{"a baseline has no start", lone, "  - A  healthy runs\n", false},
 		{"a change that was told", crowd, "1. (see host.qemu) qemu.netdev", false},
@@ -718,5 +719,33 @@ func TestNumbers(t *testing.T) {
 		if got := numbers(tt.runs); got != tt.want {
 			t.Errorf("%v: %q, want %q", tt.runs, got, tt.want)
 		}
+	}
+}
+
+// BenchmarkWriteComparison writes all of a comparison with 1000 changes, each
+// of them with evidence and every tenth with a unified diff of 200 lines.
+func BenchmarkWriteComparison(b *testing.B) {
+	r := drives()
+	flip := r.Comparison.Flips[1]
+	for i := range 1000 {
+		c := flip.Changes[0]
+		c.Subject = fmt.Sprintf("drive %d", i)
+		if i%10 == 0 {
+			c.Diff = strings.Repeat(unitDiff, 25)
+		}
+		r.Comparison.Changes = append(r.Comparison.Changes, c)
+	}
+	for _, f := range formats {
+		if !strings.HasPrefix(f.name, "comparison") {
+			continue
+		}
+		b.Run(f.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := f.write(io.Discard, r, Options{Width: 100, Verbose: true}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

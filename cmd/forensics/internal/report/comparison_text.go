@@ -142,22 +142,28 @@ func (p *printer) comparison(r *Report) {
 			p.kinds(ks)
 		}
 	}
-	if notes := r.remarks(c.Notes); len(notes) > 0 {
-		p.line("")
-		for i, n := range notes {
-			if i == maxProblems && !p.o.Verbose {
-				n = fmt.Sprintf("and %d more (--verbose)", len(notes)-i)
-			}
-			p.item("note", yellow, n)
-			if i == maxProblems && !p.o.Verbose {
-				break
-			}
-		}
+	p.notes(r.remarks(c.Notes))
+}
+
+func (p *printer) notes(notes []string) {
+	if len(notes) == 0 {
+		return
+	}
+	p.line("")
+	n := len(notes)
+	if !p.o.Verbose {
+		n = min(n, maxProblems)
+	}
+	for _, note := range notes[:n] {
+		p.item("note", yellow, note)
+	}
+	if more := len(notes) - n; more > 0 {
+		p.item("note", yellow, fmt.Sprintf("and %d more (--verbose)", more))
 	}
 }
 
-// style is the colour of the flip's direction: what was merely reached, or
-// decided in one run only, is neither good nor bad.
+// style is the colour of the flip's direction. What was merely reached is
+// neither good nor bad, and so is what is not known any more.
 func (f *Flip) style() style {
 	switch {
 	case f.reached() != "":
@@ -186,7 +192,7 @@ func (p *printer) flip(f *Flip, what string, s style, told told) {
 	p.side("  - from: ", f.FromBecause, ofSide(f.Evidence, SideFrom))
 	p.side("  + to:   ", f.ToBecause, ofSide(f.Evidence, SideTo))
 	p.changes(f, told)
-	if len(f.Changes) == 0 && f.reached() == "" {
+	if f.unexplained() {
 		p.para(unexplained)
 	}
 }

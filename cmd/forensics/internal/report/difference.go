@@ -38,6 +38,7 @@ func cleanLines(r *Report, clean func(string) string) *Report {
 	return mappedLines(r, clean, func(s string) string { return cleanCode(s, clean) })
 }
 
+// mapDiff returns a unified diff with line applied to its lines behind their marks.
 func mapDiff(diff string, line func(string) string) string {
 	var b strings.Builder
 	n := 0
@@ -225,6 +226,12 @@ func (f *Flip) changed(w wording) string {
 		return unexplained
 	}
 	return f.Changes[0].clause(w)
+}
+
+// unexplained reports whether both runs decide the condition, differently, and
+// nothing tells why.
+func (f *Flip) unexplained() bool {
+	return len(f.Changes) == 0 && f.reached() == "" && !f.oneSided()
 }
 
 // sameAs says that another condition has the changes as well.
