@@ -61,7 +61,7 @@ func (m *machine) send(ctx context.Context, name, command string) error {
 	go func() {
 		a, err := m.talk.Run(ctx, "[ -w "+vm.JournalDevice+" ] || exit 99; "+t.Script(command, vm.JournalDevice), dialogue.RunOptions{Label: "send-" + name, Limit: sendLimit})
 		if err == nil && a.ExitStatus == 99 {
-			err = errors.New("the guest has no such port")
+			err = errors.New("the guest has no such port that we may write to")
 		}
 		if err != nil {
 			cancel() // nothing will come

@@ -1,8 +1,15 @@
 package forward
 
 import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestListen: where the kernel has vsock, a port can be had, and Stop ends the
@@ -17,6 +24,33 @@ func TestListen(t *testing.T) {
 	}
 	r := Start(l, nil)
 	time.Sleep(20 * time.Millisecond) // it waits
+	if got := r.Stop(); got != (Result{}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestStranger: who is not the guest is refused, and does not end the wait. A
+// Unix socket stands for the vsock: nobody who comes over it is the guest.
+func TestStranger(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, backlog)); err != nil {
+		t.Fatal(err)
+	}
+	r := Start(&vsock{file: os.NewFile(uintptr(fd), "fake"), cid: 7}, nil)
+	for range 2 {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("a stranger is not turned away: %v", err)
+		}
+		c.Close()
+	}
 	if got := r.Stop(); got != (Result{}) {
 		t.Errorf("%+v", got)
 	}
