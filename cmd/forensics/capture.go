@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"forensics/cmd/forensics/internal/capture"
+	"forensics/cmd/forensics/internal/capture/forward"
 	"forensics/cmd/forensics/internal/capture/probe"
 	"forensics/cmd/forensics/internal/capture/vm"
 	"forensics/cmd/forensics/internal/report"
@@ -295,17 +296,20 @@ func diskOf(text string) (vm.Disk, error) {
 
 // readableDisk finds out that the guest can have the disk image.
 func readableDisk(d *vm.Disk) error {
-	f, err := os.Open(d.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(d.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return errors.New("neither a size (8G) nor a file that is there")
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular() && info.Mode()&fs.ModeDevice == 0:
+		return errors.New("a directory is no disk image, nor a pipe")
 	}
+	f, err := os.Open(d.Path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || info.IsDir() {
-		return errors.New("a directory is no disk image")
-	}
 	var head [4]byte
 	_, err = io.ReadFull(f, head[:])
 	qcow2 := err == nil && string(head[:]) == "QFI\xfb"
@@ -370,6 +374,9 @@ func plan(w io.Writer, cfg *capture.Config) error {
 			case d.Path != "":
 				o.Disks = append(o.Disks, d)
 			}
+		}
+		if cfg.Vsock != capture.Off && forward.Available() == nil {
+			fmt.Fprintf(w, "vsock: the guest gets a %s of a random address, to forward its journal over it\n", vm.VsockDevice)
 		}
 		fmt.Fprintf(w, "qemu: %s\n", report.Clean(strings.Join(vm.Command(o, "DIR"), " ")))
 	}

@@ -113,7 +113,7 @@ func (cfg *Config) values(disk string) analyzers.Params {
 	values := analyzers.Params(probe.HostParams("."))
 	maps.Copy(values, cfg.Params)
 	values["commands"] = probe.Commands(cfg.Params["parts"])
-	for name, value := range map[string]string{"qemu": cfg.VM.QEMU, "flake": cfg.Flake, "image": disk, "store-path": storePath(cfg.ISO)} {
+	for name, value := range map[string]string{"qemu": cfg.VM.QEMU, "flake": cfg.Flake, "image": disk, "store-path": storePath(cfg.ISO), "result": storePath(cfg.ISO)} {
 		if value != "" {
 			values[name] = []string{value}
 		}
@@ -173,12 +173,15 @@ func (c *capture) parts(ctx context.Context) error {
 	c.specs, _ = c.Specs(c.Disk.Path) // they were loaded before
 	var failed []error
 	if c.Host {
-		c.host(ctx)
+		c.host(ctx, probe.At(c.specs, probe.Host))
 	}
 	if c.Flake != "" && ctx.Err() == nil {
 		if err := c.build(ctx); err != nil {
 			c.why(err.Error())
 			return err
+		}
+		if c.Host {
+			c.host(ctx, c.late())
 		}
 	}
 	if c.Image && c.ISO != "" && ctx.Err() == nil {
@@ -256,9 +259,20 @@ func (c *capture) json(name string, v any) error {
 	return c.bundle.WriteFile(name, append(data, '\n'))
 }
 
-// host runs the host's probes.
-func (c *capture) host(ctx context.Context) {
-	specs := probe.At(c.specs, probe.Host)
+// late returns the host's probes that there are only now that the image is
+// built: they ask for its path.
+func (c *capture) late() []probe.Spec {
+	specs, _ := c.Specs(c.Disk.Path)
+	return slices.DeleteFunc(probe.At(specs, probe.Host), func(s probe.Spec) bool {
+		return slices.ContainsFunc(c.specs, func(old probe.Spec) bool { return old.Where == s.Where && old.Name == s.Name })
+	})
+}
+
+// host runs probes of the host.
+func (c *capture) host(ctx context.Context, specs []probe.Spec) {
+	if len(specs) == 0 {
+		return
+	}
 	c.progress.Stage(fmt.Sprintf("host: %d probes", len(specs)))
 	probe.RunAll(ctx, specs, "", nil, func(r probe.Record) { c.keep(r) })
 }

@@ -166,7 +166,7 @@ func TestHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		(&capture{Config: cfg, bundle: b, progress: silent{}, specs: own}).host(context.Background())
+		(&capture{Config: cfg, bundle: b, progress: silent{}, specs: own}).host(context.Background(), own)
 		if err := b.Finish(true, ""); err != nil {
 			t.Fatal(err)
 		}
@@ -226,6 +226,40 @@ func TestTrouble(t *testing.T) {
 	}
 	if m := manifest(t, cfg.Output); m.Complete || m.Why != "interrupted" {
 		t.Errorf("interrupted: complete %v: %s", m.Complete, m.Why)
+	}
+}
+
+// TestLate: what asks for the image's path in nix's store is asked when there is
+// one.
+func TestLate(t *testing.T) {
+	cfg := config(t)
+	cfg.Lists = []rules.Source{{Name: "list.yaml", Data: []byte("probes:\n  - {name: there, where: host, argv: [echo, '${store-path}'], limit: 5s}\n")}}
+	specs, err := cfg.Specs("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &capture{Config: cfg, specs: specs}
+	if got := c.late(); len(got) != 0 {
+		t.Errorf("without an image: %v", got)
+	}
+	c.specs = slices.DeleteFunc(slices.Clone(specs), func(s probe.Spec) bool { return s.Name == "kernel" })
+	if got := c.late(); len(got) != 1 || got[0].Name != "kernel" || got[0].Where != probe.Host {
+		t.Errorf("what was not asked before: %v", got)
+	}
+	const in = "/nix/store/8xp1fk9jv6wz0yq2m4s7c3d5g1h2i3l4-nixos.iso"
+	for at, want := range map[string]string{
+		in + "/iso/nixos.iso":             in,
+		in:                                in,
+		"/nix/store/.links/x":             "",
+		"/mnt" + in + "/iso/nixos.iso":    "",
+		"/nix/store/8xp1fk9jv6wz-x/y.iso": "",
+	} {
+		if got := storeRe.FindString(at); got != want {
+			t.Errorf("%s is in %q, want %q", at, got, want)
+		}
+	}
+	if got := storePath(filepath.Join(t.TempDir(), "absent.iso")); got != "" {
+		t.Errorf("an absent image is in %s", got)
 	}
 }
 
