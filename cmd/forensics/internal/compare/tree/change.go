@@ -94,13 +94,14 @@ func (c *comparer) data(p *pair) (data [2][]byte) {
 			size += x.size
 		}
 	}
-	if !c.take(p, size) {
+	if !p.take(size, &c.show) {
 		return data
 	}
 	for i, x := range p.file {
 		if x != nil && x.kind == regular && x.size <= maxHeld && p.vol[i].has(x) {
-			if d, err := p.vol[i].read(x); err == nil {
-				data[i] = d
+			var b bytes.Buffer
+			if err := p.vol[i].read(x, &b); err == nil {
+				data[i] = b.Bytes()
 			}
 		}
 	}
@@ -240,7 +241,8 @@ func (c *comparer) evidence(i int, p *pair, data []byte, at int64) []report.Side
 	if f == nil {
 		return nil
 	}
-	ev, ok := bundle.Evidence{}, true
+	var ev bundle.Evidence
+	ok := true
 	switch {
 	case v.rec != nil:
 		ev = v.rec.evidence(v, f, data, at)

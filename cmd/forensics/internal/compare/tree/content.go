@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sync"
 )
 
 // Limits on the contents that are read.
@@ -93,7 +94,7 @@ func (v *volume) has(f *file) bool {
 // digests compares the bytes of side i with the digest of the other.
 func (c *comparer) digests(p *pair, i int) verdict {
 	f := p.file[i]
-	if f.size > maxWhole || !c.take(p, f.size) {
+	if f.size > maxWhole || !p.take(f.size, &c.left) {
 		c.skip(p)
 		return verdict{unknown, -1}
 	}
@@ -116,18 +117,18 @@ func (c *comparer) unread(p *pair, i int, err error) {
 	c.note("%s: %v", p.vol[i].path(p.file[i].name), plain(err))
 }
 
-// take takes n bytes of a pair's files from what may be read, where as many are
-// left.
-func (c *comparer) take(p *pair, n int64) bool {
+// take takes n bytes of a pair's files from what may yet be read, where as many
+// are left.
+func (p *pair) take(n int64, left *int64) bool {
 	for i, v := range p.vol {
 		if v.slow && p.file[i] != nil && p.file[i].size > keptFile {
 			n += v.bytes()
 		}
 	}
-	if n > c.left {
+	if n > *left {
 		return false
 	}
-	c.left -= n
+	*left -= n
 	return true
 }
 
@@ -155,12 +156,12 @@ func (c *comparer) skip(p *pair) {
 // bytes compares two files of the same size.
 func (c *comparer) bytes(p *pair) verdict {
 	size := p.file[0].size
-	if !c.take(p, 2*min(size, maxWhole)) {
+	if !p.take(2*min(size, maxWhole), &c.left) {
 		c.skip(p)
 		return verdict{unknown, -1}
 	}
 	if size <= maxHeld {
-		return c.held(p)
+		return c.inMemory(p)
 	}
 	at, err := c.stream(p)
 	switch {
@@ -174,17 +175,22 @@ func (c *comparer) bytes(p *pair) verdict {
 	return verdict{same, -1}
 }
 
-// held compares two files in memory.
-func (c *comparer) held(p *pair) verdict {
-	var data [2][]byte
-	for i := range data {
-		var err error
-		if data[i], err = p.vol[i].read(p.file[i]); err != nil {
+// inMemory compares two files in memory.
+func (c *comparer) inMemory(p *pair) verdict {
+	var errs [2]error
+	var both sync.WaitGroup
+	for i := range errs {
+		c.held[i].Reset()
+		both.Go(func() { errs[i] = p.vol[i].read(p.file[i], &c.held[i]) })
+	}
+	both.Wait()
+	for i, err := range errs {
+		if err != nil {
 			c.unread(p, i, err)
 			return verdict{unknown, -1}
 		}
 	}
-	a, b := data[0], data[1]
+	a, b := c.held[0].Bytes(), c.held[1].Bytes()
 	at := firstOther(a, b)
 	switch {
 	case at < 0:
@@ -197,21 +203,21 @@ func (c *comparer) held(p *pair) verdict {
 	return verdict{differs, int64(at)}
 }
 
-// read returns the bytes of a file of at most maxHeld.
-func (v *volume) read(f *file) ([]byte, error) {
+// read reads a file of at most maxHeld bytes.
+func (v *volume) read(f *file, into *bytes.Buffer) error {
 	if f.size > maxHeld {
-		return nil, fmt.Errorf("%d bytes: larger than the %d that are held", f.size, maxHeld)
+		return fmt.Errorf("%d bytes: larger than the %d that are held", f.size, maxHeld)
 	}
 	r, err := v.open(f)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, f.size+1))
-	if err == nil && int64(len(data)) != f.size {
-		err = fmt.Errorf("%d bytes where the listing has %d", len(data), f.size)
+	n, err := into.ReadFrom(io.LimitReader(r, f.size+1))
+	if err == nil && n != f.size {
+		err = fmt.Errorf("%d bytes where the listing has %d", n, f.size)
 	}
-	return data, err
+	return err
 }
 
 // firstOther returns the first place where two texts differ, -1 when they do

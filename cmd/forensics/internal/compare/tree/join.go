@@ -26,16 +26,16 @@ func join(vs [2]*volume, in string, depth int) *joined {
 	for i, v := range vs {
 		roots[i] = storePaths(v.files)
 	}
-	ordinals := pairRoots(roots)
+	ordinals, versions := pairRoots(roots), pairVersions(roots)
 	for i, v := range vs {
 		j.files[i] = make(map[string]*file, len(v.files))
 		for _, f := range v.files {
+			root := storeRoot(f.name)
 			f.key = masked(f.name)
-			if n := ordinals[i][storeRoot(f.name)]; n > 0 {
-				// A name that no file can have keeps paths apart that only
-				// their hash tells apart.
-				root := masked(storeRoot(f.name))
-				f.key = fmt.Sprintf("%s\x00%d%s", root, n, f.key[len(root):])
+			if pkg := versions[i][root]; pkg != "" {
+				f.key = pkg + anyVersion + f.key[len(masked(root)):]
+			} else if n := ordinals[i][root]; n > 0 {
+				f.key = fmt.Sprintf("%s\x00%d\x00%s", masked(root), n, f.key[len(masked(root)):])
 			}
 			if j.files[i][f.key] == nil {
 				j.files[i][f.key] = f
@@ -65,6 +65,19 @@ func join(vs [2]*volume, in string, depth int) *joined {
 		slices.SortFunc(fs, func(a, b *file) int { return strings.Compare(a.key, b.key) })
 	}
 	return j
+}
+
+// Marks in keys: no name can have a NUL in it. An ordinal between two keeps apart
+// store paths that only their hash tells apart.
+const anyVersion = "\x00v\x00"
+
+// shownKey is a key as people see it.
+func shownKey(key string) string {
+	key = strings.Replace(key, anyVersion, "-…", 1)
+	if start, end := strings.IndexByte(key, 0), strings.LastIndexByte(key, 0); start >= 0 {
+		key = key[:start] + key[end+1:]
+	}
+	return key
 }
 
 // top returns the uppermost directory on the way to key that side i lacks, key
@@ -222,6 +235,44 @@ func pairRoots(roots [2]map[string][]*storePath) (ordinals [2]map[string]int) {
 	return ordinals
 }
 
+// maxInside is the largest package, in files, that is compared file by file with
+// another version of it: of a larger one, all files differ.
+const maxInside = 64
+
+// pairVersions returns the name without version of the store paths that only one
+// side has under their name, where each side has one of them.
+func pairVersions(roots [2]map[string][]*storePath) (names [2]map[string]string) {
+	var by [2]map[string][]*storePath
+	for i := range roots {
+		by[i] = map[string][]*storePath{}
+		for name, s := range roots[i] {
+			if pkg, ok := versionless(name); ok && len(roots[1-i][name]) == 0 {
+				by[i][pkg] = append(by[i][pkg], s...)
+			}
+		}
+	}
+	names = [2]map[string]string{{}, {}}
+	for pkg, as := range by[0] {
+		bs := by[1][pkg]
+		if len(as) == 1 && len(bs) == 1 && max(as[0].files, bs[0].files) <= maxInside {
+			names[0][as[0].name], names[1][bs[0].name] = pkg, pkg
+		}
+	}
+	return names
+}
+
+// versionless returns a masked store path without the version in its name, as
+// nix splits names: at the first dash that no letter follows.
+func versionless(name string) (string, bool) {
+	at := strings.LastIndexByte(name, '/') + 1 + len("…-")
+	for i := at; i+1 < len(name); i++ {
+		if c := name[i+1]; name[i] == '-' && c >= '0' && c <= '9' {
+			return name[:i], true
+		}
+	}
+	return "", false
+}
+
 // maxNamesakes bounds the search among store paths that only their hash tells
 // apart: nixpkgs calls some hundred of them "source".
 const maxNamesakes = 500
@@ -231,25 +282,28 @@ const maxNamesakes = 500
 // same hash behind what has another. Within, it is by path, as the bytes lie.
 func (c *comparer) order(ps []*pair) []*pair {
 	type place struct {
+		*pair
 		large bool
 		rank  rank
 		same  bool
 	}
-	places := make(map[*pair]place, len(ps))
-	for _, p := range ps {
-		x := place{rank: last, same: p.file[0].name == p.file[1].name && storeRoot(p.file[0].name) != ""}
+	places := make([]place, len(ps))
+	for i, p := range ps {
+		x := place{pair: p, rank: last, same: p.file[0].name == p.file[1].name && storeRoot(p.file[0].name) != ""}
 		for _, f := range p.file {
 			x.large = x.large || f.size > maxHeld
 			x.rank = min(x.rank, rankOf(p.in+f.name, f, c.overlay(p.in+f.name)))
 		}
-		places[p] = x
+		places[i] = x
 	}
-	ps = slices.Clone(ps)
-	slices.SortStableFunc(ps, func(p, q *pair) int {
-		a, b := places[p], places[q]
+	slices.SortStableFunc(places, func(a, b place) int {
 		return cmp.Or(order(a.large, b.large), cmp.Compare(a.rank, b.rank), order(a.same, b.same))
 	})
-	return ps
+	out := make([]*pair, len(ps))
+	for i, x := range places {
+		out[i] = x.pair
+	}
+	return out
 }
 
 func order(a, b bool) int {

@@ -3,7 +3,6 @@ package tree
 import (
 	"bytes"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -21,34 +20,72 @@ const (
 	last = rest
 )
 
+// What names say. A script without an extension is known by its first line only.
 var (
-	// loaderRe are the configurations of isolinux, GRUB and systemd-boot, in an
-	// image or in its EFI boot image.
-	loaderRe = regexp.MustCompile(`(?i)(?:^|!/)(?:boot/)?(?:isolinux|syslinux|extlinux|grub2?|loader(?:/entries)?|EFI/[^/]+)/(?:[^/]+/)?[^/]+\.(?:cfg|conf)$`)
-	// unitRe are the files of systemd and networkd, with drop-ins and the links
-	// that pull units in.
-	unitRe = regexp.MustCompile(`\.(?:service|socket|target|mount|automount|timer|path|slice|swap|scope|network|link|netdev)(?:\.d/[^/]+\.conf|\.(?:wants|requires)/[^/]+)?$`)
-	// A script without an extension is known by its first line only.
-	scriptRe  = regexp.MustCompile(`\.(?:sh|bash|py|pl|rb|lua|awk)$|(?:^|/)(?:init|activate)$`)
-	textRe    = regexp.MustCompile(`\.(?:cfg|conf|txt|json|ya?ml|toml|ini|rules|nix|env|list|md|xml)$|(?:^|/)etc/[^/]+$`)
-	programRe = regexp.MustCompile(`(?:^|/)s?bin/[^/]+$|\.(?:so(?:\.[\d.]+)?|ko(?:\.\w+)?|efi|c32|bin)$|(?:^|/)(?:bzImage|vmlinuz[^/]*)$`)
+	loaderDirs = words("isolinux syslinux extlinux grub grub2 loader entries boot")
+	unitExts   = words(".service .socket .target .mount .automount .timer .path .slice .swap .scope .network .link .netdev")
+	scriptExts = words(".sh .bash .py .pl .rb .lua .awk")
+	scripts    = words("init activate")
+	textExts   = words(".cfg .conf .txt .json .yaml .yml .toml .ini .rules .nix .env .list .md .xml")
+	binDirs    = words("bin sbin")
+	binExts    = words(".so .ko .efi .c32 .bin .exe")
+	packedExts = words(".gz .xz .zst")
+	kernels    = words("bzimage vmlinuz vmlinux")
 )
+
+func words(s string) map[string]bool {
+	set := map[string]bool{}
+	for w := range strings.FieldsSeq(s) {
+		set[w] = true
+	}
+	return set
+}
 
 // rankOf ranks a file by its path in the image. What is laid over the guest's
 // root is there to configure it: an archive, or what is in one.
 func rankOf(name string, f *file, overlay bool) rank {
+	dir, base := path.Split(strings.ToLower(name))
+	dir = path.Base(dir)
+	ext := path.Ext(base)
 	switch {
-	case loaderRe.MatchString(name):
+	case isLoader(strings.ToLower(name), dir, ext):
 		return loaders
-	case unitRe.MatchString(name), scriptRe.MatchString(name), overlay && f.kind != directory:
+	case isUnit(dir, ext), scriptExts[ext], scripts[base], overlay && f.kind != directory:
 		return unitsAndScripts
-	case textRe.MatchString(name):
+	case textExts[ext], dir == "etc":
 		return texts
-	case programRe.MatchString(name), f.kind == regular && f.mode&f.known&execBits != 0 && strings.Contains(name, "!/"):
-		// Files of an image itself may all be executable.
+	case binDirs[dir], binExts[ext], packedExts[ext] && binExts[path.Ext(strings.TrimSuffix(base, ext))],
+		strings.Contains(base, ".so."), kernels[strings.SplitN(base, "-", 2)[0]]:
+		return programs
+	case f.kind == regular && f.mode&execBits != 0 && f.known != 0:
 		return programs
 	}
 	return rest
+}
+
+// isLoader reports whether a file is the configuration of isolinux, GRUB or
+// systemd-boot, in an image or in a volume of it.
+func isLoader(name, dir, ext string) bool {
+	if ext != ".cfg" && ext != ".conf" {
+		return false
+	}
+	if i := strings.LastIndex(name, "!/"); i >= 0 {
+		name = name[i+2:]
+	}
+	top, _, _ := strings.Cut(strings.TrimPrefix(name, "boot/"), "/")
+	return loaderDirs[top] && (loaderDirs[dir] || top == "grub" || top == "grub2") || top == "efi"
+}
+
+// isUnit reports whether a file is one of systemd's or networkd's, a drop-in of
+// one, or a link that pulls one in.
+func isUnit(dir, ext string) bool {
+	switch path.Ext(dir) {
+	case ".wants", ".requires":
+		return true
+	case ".d":
+		return ext == ".conf" && unitExts[path.Ext(strings.TrimSuffix(dir, ".d"))]
+	}
+	return unitExts[ext]
 }
 
 // rankBy ranks a file by how its content starts.

@@ -26,12 +26,13 @@
 //     volume that could not be read in full.
 //   - Memory follows the number of files; contents are held one pair at a time.
 //
-// Left out: packages that only changed their version are a directory removed and
-// one added; files renamed; owners; the boot image of an EFI partition that is no
+// Left out: files renamed, and large packages of another version, are removed and
+// added; owners; the boot image of an EFI partition that is no
 // file of the image.
 package tree
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"slices"
@@ -54,7 +55,11 @@ const (
 	maxHarmless = 20
 	// maxRead is how many bytes of both images together are compared: some
 	// seconds, where they must be decompressed.
-	maxRead = 1 << 30
+	maxRead = 512 << 20
+	// maxPeek is how many are read to see what a file is that differs, and maxShow
+	// to show how.
+	maxPeek = 128 << 20
+	maxShow = 128 << 20
 	// maxVolumes is how many files of a side are tried for files in them: each
 	// may be decompressed for it.
 	maxVolumes = 64
@@ -79,7 +84,7 @@ func Compare(from, to *bundle.Run, params analyzers.Params) ([]report.Change, []
 }
 
 func newComparer(params analyzers.Params) *comparer {
-	c := &comparer{overlays: params["overlays"], left: maxRead}
+	c := &comparer{overlays: params["overlays"], left: maxRead, peek: maxPeek, show: maxShow}
 	c.sides[0] = side{name: report.SideFrom, run: "the first run", budget: newBudget(), volumes: maxVolumes}
 	c.sides[1] = side{name: report.SideTo, run: "the second run", budget: newBudget(), volumes: maxVolumes}
 	return c
@@ -103,7 +108,7 @@ func (c *comparer) compare(from, to *bundle.Run) ([]report.Change, []string) {
 		c.note("%s has neither a boot image nor the record of one that can be read: their files are not compared", c.sides[i].run)
 		return nil, c.notes
 	}
-	c.volumes(tops, 0)
+	c.volumes(tops, "", 0)
 	return c.changes(), c.told()
 }
 
@@ -114,12 +119,16 @@ func newBudget() *archive.Budget { return &archive.Budget{Memory: 64 << 20, Work
 type comparer struct {
 	sides    [2]side
 	overlays []string
-	left     int64 // bytes that may yet be read
-	found    []*finding
-	hashes   []*pair // store paths that only have another hash
-	skipped  skipped
-	notes    []string
-	diffs    int // bytes of all diffs
+	held     [2]bytes.Buffer
+
+	// Bytes that may yet be read.
+	left, peek, show int64
+
+	found   []*finding
+	hashes  []*pair // store paths that only have another hash
+	skipped skipped
+	notes   []string
+	diffs   int // bytes of all diffs
 }
 
 // side is one of the two runs.
@@ -191,17 +200,13 @@ func (p *pair) name() string {
 	case b == nil || a.name == b.name:
 		return a.name
 	default:
-		return masked(a.name)
+		return shownKey(p.key)
 	}
 }
 
-// volumes compares two volumes and reports whether all that they hold was
+// volumes compares two volumes, whose files' paths begin with in, and reports whether all that they hold was
 // compared.
-func (c *comparer) volumes(vs [2]*volume, depth int) (whole bool) {
-	in := ""
-	if depth > 0 {
-		in = vs[0].subject(vs[1]) + "!/"
-	}
+func (c *comparer) volumes(vs [2]*volume, in string, depth int) (whole bool) {
 	j := join(vs, in, depth)
 	c.hashes = append(c.hashes, j.renamed...)
 	whole = !vs[0].partial && !vs[1].partial
@@ -261,7 +266,7 @@ func (c *comparer) within(p *pair, d *verdict) bool {
 		return false
 	}
 	before := len(c.found) + len(c.hashes)
-	whole := c.volumes(vs, p.depth+1)
+	whole := c.volumes(vs, p.subject()+"!/", p.depth+1)
 	return whole || len(c.found)+len(c.hashes) > before
 }
 
@@ -359,7 +364,7 @@ func (c *comparer) rank(p *pair) rank {
 			peek = peek || f.kind == regular && f.size > 0
 		}
 	}
-	if r <= unitsAndScripts || !peek || !c.take(p, 2*peekCost) {
+	if r <= unitsAndScripts || !peek || !p.take(2*peekCost, &c.peek) {
 		return r
 	}
 	seen := last

@@ -424,6 +424,23 @@ func TestImages(t *testing.T) {
 				"3 store paths with another hash (harmless)",
 			},
 		},
+		"a package of another version": {
+			from: base.with(files{"root.squashfs!/" + hashA + "-tool-1.0/bin/tool": "#!/bin/sh\necho 1\n", "root.squashfs!/" + hashA + "-tool-1.0/share/text": "text\n"}),
+			to:   base.with(files{"root.squashfs!/" + hashB + "-tool-1.1/bin/tool": "#!/bin/sh\necho 2\n", "root.squashfs!/" + hashB + "-tool-1.1/share/text": "text\n"}),
+			want: []string{"root.squashfs!/…-tool-…/bin/tool changed -1 +1", "1 store path with another hash (harmless)"},
+		},
+		"packages of which it is not said which is which": {
+			from: base.with(files{"root.squashfs!/" + hashA + "-tool-1.0/a": "a\n", "root.squashfs!/" + hashA + "-tool-1.0/b": "b\n"}),
+			to: base.with(files{
+				"root.squashfs!/" + hashB + "-tool-1.1/a": "a\n", "root.squashfs!/" + hashB + "-tool-1.1/b": "b\n",
+				"root.squashfs!/" + hashC + "-tool-2.0/a": "a\n", "root.squashfs!/" + hashC + "-tool-2.0/b": "b\n",
+			}),
+			want: []string{
+				"root.squashfs!/" + hashA + "-tool-1.0 removed, with 2 files",
+				"root.squashfs!/" + hashC + "-tool-2.0 added, with 2 files",
+				"root.squashfs!/" + hashB + "-tool-1.1 added, with 2 files",
+			},
+		},
 		"namesakes in the store": {
 			from: base.with(files{
 				"root.squashfs!/" + hashA + "-source/a": "a\n", "root.squashfs!/" + hashB + "-source/b": "b\n", "root.squashfs!/" + hashB + "-source/c": "c\n",

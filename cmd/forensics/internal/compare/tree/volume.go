@@ -61,14 +61,6 @@ type volume struct {
 	image string  // the artifact: image or record
 }
 
-// subject is the path that v and w share, but for store hashes.
-func (v *volume) subject(w *volume) string {
-	if v.name == w.name {
-		return v.name
-	}
-	return masked(v.name)
-}
-
 // path is how evidence names a file.
 func (v *volume) path(name string) string {
 	if v.rec != nil {
