@@ -3,6 +3,7 @@ package message
 import (
 	"cmp"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"sort"
@@ -24,13 +25,15 @@ var Requires = []*analyzers.Analyzer{console.Analyzer, commands.Analyzer, journa
 // The coverages of a run. Besides them, the answer of each command is one, by
 // its template.
 const (
-	ringBuffer    = "kernel"          // the kernel's messages from the first on
-	consoleKernel = "kernel/console"  // those that its log level lets through
-	wholeJournal  = "journal"         // of all units
-	unitJournal   = "journal/"        // and the unit's name
-	bootLoader    = "console/loader"  // before the kernel writes to this console
-	consoleOutput = "console/output"  // what boot writes to /dev/console
-	session       = "console/session" // after somebody logged in, outside of answers
+	ringBuffer    = "kernel"           // the kernel's messages from the first on
+	consoleKernel = "kernel/console"   // those that its log level lets through
+	wholeJournal  = "journal"          // of all units
+	unitJournal   = "journal/"         // and the unit's name
+	bootLoader    = "console/loader"   // before the kernel writes to this console
+	consoleOutput = "console/output"   // what the first stages of the boot write to it
+	consoleStatus = "console/status"   // what systemd does, and what stands between
+	session       = "console/session"  // after somebody logged in, outside of answers
+	shutdown      = "console/shutdown" // from the first target that stops
 	harnessLog    = "harness"
 	buildLog      = "build"
 )
@@ -327,6 +330,7 @@ func (c *collector) kernel(l *kernel.Log) {
 	}
 	entries := c.taken[l.Path]
 	sort.Slice(entries, func(i, j int) bool { return entries[i].start < entries[j].start })
+	end := c.shutdownAt(l.Path)
 	full := map[*commands.Command]bool{}
 	for i := range l.Messages {
 		if m := &l.Messages[i]; strings.HasPrefix(m.Text, firstMessage) {
@@ -350,15 +354,36 @@ func (c *collector) kernel(l *kernel.Log) {
 		switch by := c.asked(l.Path, m.Evidence.Start); {
 		case full[by]:
 			w.cover = ringBuffer
+		case by == nil && m.Evidence.Start > end:
+			w.cover = shutdown
 		case by == nil && l.Kind != bundle.Dmesg:
 			w.cover = consoleKernel
 		}
 		text := strings.TrimSpace(m.Text)
 		var pid int
-		w.source, pid, text = program(text)
+		if w.source, pid, text = program(text); w.source != "" && w.cover == ringBuffer {
+			// Programs write there until the journal takes over, sooner or later.
+			w.cover = wholeJournal
+		}
 		c.hear(speaker{w.source, pid}, w, text, place{evidence: &m.Evidence})
 	}
 	c.taken[l.Path] = merge(entries, own)
+}
+
+// shutdownAt returns the offset in a transcript from which on the machine shuts
+// down.
+func (c *collector) shutdownAt(path string) int64 {
+	for _, t := range console.From(c.p) {
+		if t.Path != path || t.Artifact.Kind != bundle.Serial {
+			continue
+		}
+		for i := range t.Lines {
+			if l := &t.Lines[i]; strings.HasPrefix(l.Text, "[") && strings.Contains(l.Text, "] "+stoppedTarget) {
+				return l.Start
+			}
+		}
+	}
+	return math.MaxInt64
 }
 
 // asked returns the command that printed the kernel's messages at that offset,
@@ -372,11 +397,16 @@ func (c *collector) asked(path string, offset int64) *commands.Command {
 	if i < 0 {
 		return nil
 	}
-	by := d.Commands[i]
-	if strings.Contains(by.Text, "dmesg") || strings.Contains(by.Text, "kmsg") || strings.Contains(by.Text, "journalctl") {
+	if by := d.Commands[i]; showsLog(by.Text) {
 		return by
 	}
 	return nil
+}
+
+// showsLog reports whether a command prints the kernel's or the journal's
+// messages.
+func showsLog(command string) bool {
+	return strings.Contains(command, "dmesg") || strings.Contains(command, "kmsg") || strings.Contains(command, "journalctl")
 }
 
 // program returns who wrote a message into the ring buffer, "" when it was the
@@ -413,7 +443,7 @@ func merge(a, b []span) []span {
 func (c *collector) host(l *hosttext.Log, w where) {
 	c.set.cover(w.cover)
 	for line := range l.Lines() {
-		if line.Text == "" || line.Relayed || w.realm == harness && isGuests(line.Text) {
+		if line.Text == "" || line.Relayed || w.realm == harness && isDialogue(line.Text) {
 			continue
 		}
 		text := line.Text
@@ -425,10 +455,26 @@ func (c *collector) host(l *hosttext.Log, w where) {
 	c.hangUp()
 }
 
-// isGuests reports whether a harness copied a line of the guest's log.
-func isGuests(text string) bool {
+// dialogue begins the lines in which harnesses repeat what they typed and what
+// the guest printed: "Running command: id -u", "Command 12: …", "Exit 0, 3 lines:
+// …", "Serial (unmatched): …".
+var dialogue = []string{"Command", "Running command", "Answer", "Exit", "Sending", "Serial", "Received", "Output"}
+
+// isDialogue reports whether a line of a harness repeats the dialogue with the
+// guest, or a line of the guest's logs.
+func isDialogue(text string) bool {
 	if text[0] == '[' {
 		return kernelStamp(text) > 0
+	}
+	for _, d := range dialogue {
+		rest, ok := strings.CutPrefix(text, d)
+		if !ok {
+			continue
+		}
+		label, _, ok := strings.Cut(rest[:min(len(rest), 24)], ":")
+		if ok && (strings.Trim(label, " ,0123456789lines") == "" || label == " (unmatched)") {
+			return true
+		}
 	}
 	_, entry := journal.ParseShort(text)
 	return entry

@@ -33,20 +33,26 @@ type Folded struct {
 func Compare(from, to *Set) (diffs []Difference, folded []Folded) {
 	a, b := newFinder(from), newFinder(to)
 	lacks := map[Folded]int{}
-	oneSided := func(side string, s *Set, others *finder) {
-		for _, e := range s.entries {
-			if others.has(e) {
-				continue
+	for _, side := range []struct {
+		name        string
+		set, others *finder
+	}{{From, a, b}, {To, b, a}} {
+		stated := map[*entry]int{} // where in diffs
+		for _, e := range side.set.entries {
+			switch {
+			case side.others.has(e):
+			case !side.others.couldShow(e) || !side.set.always(e):
+				lacks[Folded{Class: e.Class, Side: side.name}]++
+			default:
+				if i, ok := side.set.saidBefore(e, stated); ok {
+					diffs[i].Count += e.Count
+					continue
+				}
+				stated[e] = len(diffs)
+				diffs = append(diffs, Difference{Side: side.name, Message: e.Message})
 			}
-			if !others.couldShow(e) || !s.always(e) {
-				lacks[Folded{Class: e.Class, Side: side}]++
-				continue
-			}
-			diffs = append(diffs, Difference{Side: side, Message: e.Message})
 		}
 	}
-	oneSided(From, from, b)
-	oneSided(To, to, a)
 	slices.SortFunc(diffs, byWeight)
 	for _, c := range Classes {
 		for _, side := range []string{From, To} {
@@ -113,6 +119,17 @@ func newFinder(s *Set) *finder {
 		}
 	}
 	return f
+}
+
+// saidBefore returns the difference that says the same as e, from a source that
+// may be the same.
+func (f *finder) saidBefore(e *entry, stated map[*entry]int) (int, bool) {
+	for _, o := range f.byTemplate[key{realm: e.realm, template: e.Template}] {
+		if i, ok := stated[o]; ok && sameSource(e, o) {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // has reports whether the set has the message e.

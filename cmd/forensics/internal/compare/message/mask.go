@@ -381,6 +381,11 @@ func (m *masker) part(i, j int) {
 // named writes the name s[i:j].
 func (m *masker) named(i, j int) int {
 	name := m.s[i:j]
+	if numberedByRace(name) {
+		m.keep(i, i+len(inputDevice), letter)
+		m.put("<n>", 0)
+		return j
+	}
 	m.code, m.signs = tellsWhat(name), 0
 	end := letter
 	if kinds[name[len(name)-1]] == isDigit {
@@ -392,6 +397,15 @@ func (m *masker) named(i, j int) int {
 		return m.put("<hash>", j+n)
 	}
 	return j
+}
+
+// inputDevice is what names input devices. Drivers that are probed at the same
+// time get their numbers in any order.
+const inputDevice = "input"
+
+func numberedByRace(name string) bool {
+	rest, ok := strings.CutPrefix(name, inputDevice)
+	return ok && rest != "" && digits(rest) == len(rest)
 }
 
 // wordEnd returns the end of the word at i.
@@ -418,7 +432,7 @@ func (m *masker) id(i, end int) (string, int) {
 				return f.placeholder, n
 			}
 		}
-		if hex >= 8 && i+hex == end && strings.ContainsAny(rest[:min(hex, 64)], "0123456789") {
+		if i+hex == end && (hex >= 16 || hex >= 8 && strings.ContainsAny(rest[:hex], "0123456789")) {
 			return "<n>", hex
 		}
 	}
@@ -445,7 +459,7 @@ func (m *masker) number(i int) int {
 		return m.put(p, i+n)
 	}
 	if m.code {
-		if n := digits(rest); n <= 3 && !wordAt(rest, n) && !goesOn(rest[n:]) {
+		if n := codeLen(rest); n > 0 {
 			m.code = false
 			return m.keep(i, i+n, other)
 		}
@@ -462,6 +476,25 @@ func (m *masker) number(i int) int {
 		n += 1 + more
 	}
 	return m.put("<n>", i+n)
+}
+
+// codeLen returns the length of the number at the start of s when it may be a
+// status: of at most three digits, or hexadecimal as the kernel writes them
+// ("exitcode=0x00007f00").
+func codeLen(s string) int {
+	n := digits(s)
+	if n == 1 && strings.HasPrefix(s, "0x") {
+		for n = 2; n < len(s) && n <= 10 && isHex(s[n]); n++ {
+		}
+		if n == 2 || n > 10 || wordAt(s, n) {
+			return 0
+		}
+		return n
+	}
+	if n > 3 || wordAt(s, n) || goesOn(s[n:]) {
+		return 0
+	}
+	return n
 }
 
 // goesOn reports whether a number goes on behind its first digits.

@@ -65,6 +65,9 @@ var masked = []struct{ message, template string }{
 	{"getty@tty1.service user@1000.service user-1000.slice session-12.scope run-u34.service", "getty@tty1.service user@1000.service user-1000.slice session-<n>.scope run-u34.service"},
 	{"percpu: s217088 r8192", "percpu: s<n> r8192"},
 
+	{"RAX: ffffffffffffffda ffffffff", "RAX: <n> ffffffff"},
+	{"input: PC Speaker as /devices/platform/pcspkr/input/input3", "input: PC Speaker as /devices/platform/pcspkr/input/input<n>"},
+
 	// What went wrong keeps its digits.
 	{"Main process exited, code=exited, status=127/n/a", "Main process exited, code=exited, status=127/n/a"},
 	{"code=killed, status=9/KILL", "code=killed, status=9/KILL"},
@@ -72,6 +75,8 @@ var masked = []struct{ message, template string }{
 	{"Command returned non-zero exit status 5.", "Command returned non-zero exit status 5."},
 	{"probe of 0000:00:04.0 failed with error -110", "probe of <pci> failed with error -110"},
 	{"__EXIT__=1 exit code 2 rc=3 signal 11", "__EXIT__=1 exit code 2 rc=3 signal 11"},
+	{"Attempted to kill init! exitcode=0x00007f00", "Attempted to kill init! exitcode=0x00007f00"},
+	{"#PF: error_code(0x0002) - not-present page, error 0x1234567890", "#PF: error_code(0x0002) - not-present page, error <n>"},
 	{"errors 12 status 1234", "errors <n> status <n>"},
 
 	// Terminals.

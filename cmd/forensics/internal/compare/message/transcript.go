@@ -2,6 +2,7 @@ package message
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"forensics/analyzers/bundle"
@@ -29,7 +30,13 @@ type transcript struct {
 // answer is one line of a command's answer.
 type answer struct {
 	start int64
+	question
+}
+
+// question is a command that was answered.
+type question struct {
 	to    string // the command, as a source
+	cover string // "" where the answer is not the last, or a part of a log
 }
 
 // console takes what the guest printed besides journal entries and the kernel's
@@ -66,25 +73,37 @@ func (c *collector) console(t *console.Transcript) {
 	c.hangUp()
 }
 
-// learn reads what was typed and what was answered.
+// learn reads what was typed and what was answered. Of a command that was run
+// again and again, to wait for something, the last answer counts: how often
+// another came is a matter of time.
 func (w *transcript) learn() {
 	for _, l := range w.d.Typed {
 		w.typed[l.Text] = true
 	}
-	for _, cmd := range w.d.Commands {
+	last := map[string]*commands.Command{}
+	asked := make([]string, len(w.d.Commands))
+	for i, cmd := range w.d.Commands {
 		w.typed[cmd.Text] = true
-		question := w.question(cmd)
+		w.typed[cmd.Prompt+cmd.Text] = true
+		asked[i] = w.asked(cmd)
+		last[asked[i]] = cmd
 		if cmd.Done {
-			w.set.cover(question)
+			w.set.cover(asked[i])
+		}
+	}
+	for i, cmd := range w.d.Commands {
+		q := question{to: asked[i]}
+		if last[q.to] == cmd && !showsLog(cmd.Text) {
+			q.cover = q.to
 		}
 		for _, l := range cmd.Answer {
-			w.answers = append(w.answers, answer{l.Evidence.Start, question})
+			w.answers = append(w.answers, answer{l.Evidence.Start, q})
 		}
 	}
 }
 
-// question is the source of what a command answers.
-func (w *transcript) question(cmd *commands.Command) string {
+// asked is the source of what a command answers.
+func (w *transcript) asked(cmd *commands.Command) string {
 	if cmd.Text == "" {
 		return "$ " + path.Base(w.t.Path)
 	}
@@ -101,8 +120,8 @@ func (w *transcript) piece(p *console.Piece, until int) {
 	}
 	text := p.Text[:until]
 	if !w.free(p) {
-		if stampFirst(text) && w.answered(p.Start()) == "" {
-			w.begun(consoleOutput)
+		if stampFirst(text) && w.answered(p.Start()).to == "" {
+			w.set.cover(consoleKernel)
 		}
 		text = spliced(text)
 	}
@@ -166,17 +185,30 @@ func (w *transcript) prompted(text string) bool {
 	if !found {
 		return false
 	}
-	_, _, ok := w.t.CutPrompt(text)
+	if _, _, ok := w.t.CutPrompt(text); ok || !w.prompt {
+		return ok
+	}
+	// What was typed early may have run into the escapes behind a prompt.
+	i := strings.IndexAny(text, "$#")
+	if i < 0 {
+		return false
+	}
+	_, _, ok := w.t.CutPrompt(text[:i+1])
 	return ok
 }
 
-// begun notes how far the boot came on this console.
+// stages are in the order in which a boot goes through them.
+var stages = []string{bootLoader, consoleOutput, consoleStatus, session, shutdown}
+
+// begun notes how far the boot came on this console: a run that did not come so
+// far could not show what others say there.
 func (w *transcript) begun(stage string) {
-	if w.stage == bootLoader || stage == session {
+	if slices.Index(stages, stage) > slices.Index(stages, w.stage) {
 		w.stage = stage
 	}
 	w.set.cover(stage)
-	if stage == consoleOutput {
+	if stage == consoleOutput || stage == consoleStatus {
+		w.set.cover(consoleOutput)
 		w.set.cover(consoleKernel)
 	}
 }
@@ -185,16 +217,25 @@ func (w *transcript) begun(stage string) {
 func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
 	by := where{class: Console, cover: w.stage}
 	body, status := afterStatus(trimmed)
+	status = status || strings.HasPrefix(text, besideMarks) && strings.HasSuffix(trimmed, "...")
 	switch {
-	case status || strings.HasPrefix(trimmed, "<<< NixOS Stage"):
+	case strings.HasPrefix(trimmed, "<<< NixOS Stage"):
 		w.begun(consoleOutput)
 		by.cover = consoleOutput
+	case status:
+		w.begun(consoleStatus)
+		if strings.HasPrefix(body, stoppedTarget) {
+			w.begun(shutdown)
+		}
+		if by.cover = consoleStatus; w.stage == shutdown {
+			by.cover = shutdown
+		}
 	case strings.Contains(trimmed, " login: "):
 		w.begun(session)
 	default:
 		w.set.cover(w.stage)
-		if question := w.answered(p.Start()); question != "" {
-			by.source, by.cover = question, question
+		if q := w.answered(p.Start()); q.to != "" {
+			by.source, by.cover = q.to, q.cover
 		}
 	}
 	at := place{t: w.t, piece: p, until: until}
@@ -211,24 +252,32 @@ func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
 	w.hear(speaker{source: by.source}, by, text, at)
 }
 
-// answered returns the command that printed the piece at start, "" when none
-// did.
-func (w *transcript) answered(start int64) string {
+// answered returns the command that printed the piece at start; its source is
+// "" when none did.
+func (w *transcript) answered(start int64) question {
 	for w.reply < len(w.answers) && w.answers[w.reply].start < start {
 		w.reply++
 	}
 	if w.reply < len(w.answers) && w.answers[w.reply].start == start {
-		return w.answers[w.reply].to
+		return w.answers[w.reply].question
 	}
-	return ""
+	return question{}
 }
 
 // statusMarks are what systemd prints before a message on the console; in the
 // journal the message stands alone.
 var statusMarks = []string{"[  OK  ] ", "[FAILED] ", "[DEPEND] ", "[ WARN ] ", "[ INFO ] ", "[ TIME ] ", "[ SKIP ] "}
 
+// stoppedTarget begins systemd's first messages of a shutdown.
+const stoppedTarget = "Stopped target "
+
+// besideMarks is how systemd indents a message that has no mark.
+const besideMarks = "         "
+
 // afterStatus drops systemd's mark before s, also the one that moves while a job
-// runs: "[ ***  ] (1 of 2) A start job is running for …".
+// runs: "[ ***  ] (1 of 2) A start job is running for … (31s / 1min 30s)". Such a
+// line is a message once the job runs for minutes; before, it tells how fast the
+// machine is.
 func afterStatus(s string) (string, bool) {
 	if len(s) < 10 || s[0] != '[' || s[7] != ']' {
 		return s, false
@@ -242,6 +291,10 @@ func afterStatus(s string) (string, bool) {
 		return s, false
 	}
 	body := strings.TrimSpace(s[8:])
+	elapsed, _, _ := strings.Cut(body[strings.LastIndexByte(body, '(')+1:], " / ")
+	if !strings.Contains(elapsed, "min") {
+		return "", true
+	}
 	if of, job, ok := strings.Cut(body, ") "); ok && strings.HasPrefix(of, "(") && strings.Contains(of, " of ") {
 		body = job
 	}
