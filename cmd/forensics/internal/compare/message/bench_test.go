@@ -81,8 +81,10 @@ func BenchmarkCollect(b *testing.B) {
 			for b.Loop() {
 				set = Collect(pass)
 			}
+			b.StopTimer()
 			runtime.GC()
 			runtime.ReadMemStats(&after)
+			runtime.KeepAlive(pass)
 			b.ReportMetric(float64(after.HeapAlloc)-float64(before.HeapAlloc), "stays-B")
 			b.ReportMetric(float64(set.Len()), "messages")
 		})

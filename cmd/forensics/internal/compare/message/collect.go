@@ -258,9 +258,12 @@ func (c *collector) journal(l *units.Log) {
 	if ring {
 		c.set.cover(ringBuffer)
 	}
+	taken := c.transcript(l.Path)
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		c.taken[l.Path] = append(c.taken[l.Path], span{e.Evidence.Start, e.Evidence.End})
+		if taken {
+			c.taken[l.Path] = append(c.taken[l.Path], span{e.Evidence.Start, e.Evidence.End})
+		}
 		w := where{class: Journal, source: e.Ident, cover: cover, priority: e.Priority}
 		if e.Ident == "kernel" && e.PID == 0 {
 			w.class, w.source, w.cover = Kernel, "", ""
@@ -328,6 +331,7 @@ func (c *collector) kernel(l *kernel.Log) {
 	if l.Kind == bundle.NativeJ || l.Kind == bundle.Journal {
 		return
 	}
+	onConsole := c.transcript(l.Path)
 	entries := c.taken[l.Path]
 	sort.Slice(entries, func(i, j int) bool { return entries[i].start < entries[j].start })
 	end := c.shutdownAt(l.Path)
@@ -349,7 +353,9 @@ func (c *collector) kernel(l *kernel.Log) {
 		if next < len(entries) && entries[next].start <= m.Evidence.Start {
 			continue
 		}
-		own = append(own, span{m.Evidence.Start, m.Evidence.End})
+		if onConsole {
+			own = append(own, span{m.Evidence.Start, m.Evidence.End})
+		}
 		w := where{class: Kernel}
 		switch by := c.asked(l.Path, m.Evidence.Start); {
 		case full[by]:
@@ -368,6 +374,13 @@ func (c *collector) kernel(l *kernel.Log) {
 		c.hear(speaker{w.source, pid}, w, text, place{evidence: &m.Evidence})
 	}
 	c.taken[l.Path] = merge(entries, own)
+}
+
+// transcript reports whether what stands at path besides journals and the
+// kernel's messages is read, too.
+func (c *collector) transcript(path string) bool {
+	a := c.p.Run.Artifact(path)
+	return a != nil && (a.Kind == bundle.Serial || a.Kind == bundle.Capture || a.Kind == bundle.Unknown || a.Kind == bundle.Probe)
 }
 
 // shutdownAt returns the offset in a transcript from which on the machine shuts

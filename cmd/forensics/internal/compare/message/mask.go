@@ -439,7 +439,7 @@ func (m *masker) id(i, end int) (string, int) {
 	if end-i == 32 && storeHash(rest[:32]) {
 		return "<hash>", 32
 	}
-	if n := blob(rest); n > 0 {
+	if n := blob(rest, end-i); n > 0 {
 		return "<blob>", n
 	}
 	return "", 0
@@ -566,9 +566,12 @@ func duration(s string) int {
 // tellsWhat reports whether the number behind name says what went wrong. Of a
 // name of several words the last counts: "exit_status", "__EXIT__".
 func tellsWhat(name string) bool {
+	if name[0]|0x20 > 's' && strings.IndexByte(name, '_') < 0 {
+		return false // as most names
+	}
 	name = strings.Trim(name, "_")
 	name = name[strings.LastIndexByte(name, '_')+1:]
-	if len(name) > 10 || len(name) < 2 {
+	if len(name) > 10 || len(name) < 2 || strings.IndexByte("cersCERS", name[0]) < 0 {
 		return false
 	}
 	var b [10]byte

@@ -3,6 +3,7 @@ package message
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"forensics/analyzers"
@@ -23,18 +24,33 @@ func collect(t testing.TB, dir string) *Set {
 	return collectRun(t, runs[0])
 }
 
+// params are those of the program's first profile.
+var params = sync.OnceValues(func() (analyzers.Params, error) {
+	profiles, err := rules.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	return profiles[0].Params, nil
+})
+
+// collectRun runs Collect beside all analyzers, as the program does.
 func collectRun(t testing.TB, run *bundle.Run) *Set {
 	t.Helper()
+	return collectBeside(t, run, all.List)
+}
+
+func collectBeside(t testing.TB, run *bundle.Run, list []*analyzers.Analyzer) *Set {
+	t.Helper()
+	params, err := params()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var set *Set
 	a := &analyzers.Analyzer{Name: "message", Doc: "Collects.", Requires: Requires, Run: func(p *analyzers.Pass) (any, error) {
 		set = Collect(p)
 		return nil, nil
 	}}
-	profiles, err := rules.Profiles()
-	if err != nil {
-		t.Fatal(err)
-	}
-	analyzers.Analyze(run, append(append([]*analyzers.Analyzer(nil), all.List...), a), profiles[0].Params)
+	analyzers.Analyze(run, append(append([]*analyzers.Analyzer(nil), list...), a), params)
 	if set == nil {
 		t.Fatal(run.Problems)
 	}

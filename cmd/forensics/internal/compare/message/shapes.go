@@ -175,35 +175,42 @@ const (
 	maxBlobSeen = 64
 )
 
-// blob matches base64: in words and paths capitals, small letters and digits
-// change less often.
-func blob(s string) int {
-	n, changes, upper, lower, figures := 0, 0, 0, 0, 0
-	last := byte(0)
+// blob matches base64 that begins with a word of the given length: in words and
+// paths capitals, small letters and digits change less often.
+func blob(s string, word int) int {
+	if word < minBlob && (word == len(s) || s[word] != '+' && s[word] != '/') {
+		return 0
+	}
+	n, changes, seen := 0, 0, uint8(0)
+	last := uint8(0)
 	for n < len(s) && n < maxBlobSeen && isBase64(s[n]) {
-		var kind byte
+		kind := uint8(upperCase)
 		switch c := s[n]; {
-		case c >= 'A' && c <= 'Z':
-			kind = 'A'
-			upper++
+		case kinds[c] == isDigit:
+			kind = figure
 		case c >= 'a' && c <= 'z':
-			kind = 'a'
-			lower++
-		case c >= '0' && c <= '9':
-			kind = '0'
-			figures++
+			kind = lowerCase
+		case c == '+' || c == '/':
+			kind = 0
 		}
 		if kind != last {
 			changes++
+			seen |= kind
 			last = kind
 		}
 		n++
 	}
-	if n < minBlob || upper == 0 || lower == 0 || figures == 0 || changes*4 < n {
+	if n < minBlob || seen != upperCase|lowerCase|figure || changes*4 < n {
 		return 0
 	}
 	return base64(s)
 }
+
+const (
+	upperCase = 1 << iota
+	lowerCase
+	figure
+)
 
 func isBase64(c byte) bool { return isAlnum(c) || c == '+' || c == '/' }
 

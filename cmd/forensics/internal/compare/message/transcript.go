@@ -30,7 +30,7 @@ type transcript struct {
 // answer is one line of a command's answer.
 type answer struct {
 	start int64
-	question
+	to    *question
 }
 
 // question is a command that was answered.
@@ -92,7 +92,7 @@ func (w *transcript) learn() {
 		}
 	}
 	for i, cmd := range w.d.Commands {
-		q := question{to: asked[i]}
+		q := &question{to: asked[i]}
 		if last[q.to] == cmd && !showsLog(cmd.Text) {
 			q.cover = q.to
 		}
@@ -120,7 +120,7 @@ func (w *transcript) piece(p *console.Piece, until int) {
 	}
 	text := p.Text[:until]
 	if !w.free(p) {
-		if stampFirst(text) && w.answered(p.Start()).to == "" {
+		if stampFirst(text) && w.answered(p.Start()) == nil {
 			w.set.cover(consoleKernel)
 		}
 		text = spliced(text)
@@ -234,7 +234,7 @@ func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
 		w.begun(session)
 	default:
 		w.set.cover(w.stage)
-		if q := w.answered(p.Start()); q.to != "" {
+		if q := w.answered(p.Start()); q != nil {
 			by.source, by.cover = q.to, q.cover
 		}
 	}
@@ -252,16 +252,16 @@ func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
 	w.hear(speaker{source: by.source}, by, text, at)
 }
 
-// answered returns the command that printed the piece at start; its source is
-// "" when none did.
-func (w *transcript) answered(start int64) question {
+// answered returns the command that printed the piece at start, nil when none
+// did.
+func (w *transcript) answered(start int64) *question {
 	for w.reply < len(w.answers) && w.answers[w.reply].start < start {
 		w.reply++
 	}
 	if w.reply < len(w.answers) && w.answers[w.reply].start == start {
-		return w.answers[w.reply].question
+		return w.answers[w.reply].to
 	}
-	return question{}
+	return nil
 }
 
 // statusMarks are what systemd prints before a message on the console; in the
