@@ -308,6 +308,9 @@ func lasted(a, b *journal.Entry) (Span, bool) {
 		if err != nil || err2 != nil {
 			return s, false
 		}
+		if to.Before(from) {
+			to = to.AddDate(1, 0, 0) // the form writes no year
+		}
 		s.Seconds = to.Sub(from).Seconds()
 	}
 	return s, sane(s.Seconds)
