@@ -137,6 +137,40 @@ func TestClocks(t *testing.T) {
 	}
 }
 
+// A unit's start that failed, or whose end nobody saw, is no measure.
+func TestNoMeasure(t *testing.T) {
+	unit := func(seconds float64, change func(*Span)) *Times {
+		s := Span{Clock: Guest, What: Unit, Subject: "a.service", Seconds: seconds, Evidence: said("a")}
+		change(&s)
+		q := Span{Clock: Guest, What: Silence, Subject: "a.service", Seconds: seconds, Evidence: said("b")}
+		return &Times{Spans: []Span{s, q}}
+	}
+	whole, failed, open := func(*Span) {}, func(s *Span) { s.Failed = true }, func(s *Span) { s.Open = true }
+	late := unit(100, whole)
+	for i, c := range []struct {
+		good *Times
+		want string
+	}{
+		{unit(2, whole), "start of a.service took 100 s (2.0 s before)"},
+		{unit(2, failed), ""},
+		{unit(2, open), ""},
+		{unit(15, whole), ""},
+	} {
+		got := ""
+		for _, f := range Expect([]*Times{c.good}).Late(late) {
+			got += f.Change().Summary
+		}
+		if got != c.want {
+			t.Errorf("%d: %q, want %q", i, got, c.want)
+		}
+	}
+	for _, change := range []func(*Span){whole, failed, open} {
+		if fs := Expect([]*Times{unit(2, whole)}).Late(unit(100, change)); len(fs) != 1 || fs[0].What != Unit {
+			t.Errorf("late: %+v", fs)
+		}
+	}
+}
+
 // mirror exchanges the sides of changes, but for the sentences.
 func mirror(cs []report.Change) []report.Change {
 	other := map[string]string{report.SideFrom: report.SideTo, report.SideTo: report.SideFrom}

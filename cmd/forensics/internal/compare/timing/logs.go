@@ -189,23 +189,39 @@ func (t *Times) boot(l *journal.Log) {
 	if t.mark(Monotonic, "systemd") != nil {
 		return
 	}
-	var systemd, login *journal.Entry
+	var systemd, last *journal.Entry
+	var quiet Span
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		switch {
-		case e.Monotonic < 0 || !ofRun(l, e):
+		case e.Monotonic < 0 || e.Ident == "kernel" || !ofRun(l, e):
+			continue
 		case systemd == nil && e.Ident == "systemd-journald":
 			systemd = e
-		case systemd != nil && login == nil && manager(e) && gettyRe.MatchString(e.Message):
-			login = e
+		case systemd == nil:
+			continue
+		default:
+			if s, ok := lasted(last, e); ok && s.Seconds > quiet.Seconds {
+				quiet = s
+			}
+		}
+		if last = e; manager(e) && gettyRe.MatchString(e.Message) {
+			t.booted(systemd, e, quiet)
+			return
 		}
 	}
-	if systemd == nil || login == nil {
-		return
-	}
+}
+
+// booted takes the time from systemd to the login prompt, with the longest
+// silence in it.
+func (t *Times) booted(systemd, login *journal.Entry, quiet Span) {
 	t.Marks = append(t.Marks,
 		Mark{Clock: Monotonic, Stage: "systemd", At: systemd.Monotonic, Evidence: []bundle.Evidence{systemd.Evidence}},
 		Mark{Clock: Monotonic, Stage: "login-prompt", At: login.Monotonic, Evidence: []bundle.Evidence{login.Evidence}})
+	if quiet.Clock == Monotonic {
+		quiet.What, quiet.Subject = Silence, "systemd"
+		t.keep(quiet)
+	}
 }
 
 // ofRun reports whether e is of the last boot in the log: that is the one which
@@ -289,7 +305,6 @@ func (s *starts) done(e *journal.Entry, open, failed bool) {
 	sp.What, sp.Subject, sp.Open, sp.Failed = Unit, s.unit, open, failed
 	s.t.keep(sp)
 	if s.quiet.What != "" {
-		s.quiet.Failed = failed
 		s.t.keep(s.quiet)
 	}
 }

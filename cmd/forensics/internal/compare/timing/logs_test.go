@@ -74,7 +74,7 @@ Nov 23 07:00:09 nixos systemd[1]: pre-nixos.service: Failed with result 'exit-co
 Nov 23 07:00:09 nixos systemd[1]: Failed to start Pre-NixOS provisioning.
 Nov 23 07:00:10 nixos systemd[1]: Starting Pre-NixOS provisioning...
 Nov 23 07:00:12 nixos systemd[1]: Finished Pre-NixOS provisioning.
-`, "\nguest unit pre-nixos.service 9.000 failed\nguest silence pre-nixos.service 9.000 failed"},
+`, "\nguest unit pre-nixos.service 9.000 failed\nguest silence pre-nixos.service 9.000"},
 		"time since boot": {`-- journal.txt --
 [    1.000000] nixos kernel[0]: Linux version 6.1
 [    5.500000] nixos systemd-journald[183]: Journal started
@@ -82,7 +82,7 @@ Nov 23 07:00:12 nixos systemd[1]: Finished Pre-NixOS provisioning.
 [    9.000000] nixos systemd[1]: Started Serial Getty on ttyS0.
 [   16.000000] nixos pre-nixos[229]: hello
 [   16.500000] nixos systemd[1]: Finished Pre-NixOS setup.
-`, "\njournal stage systemd until login-prompt 3.500\njournal unit pre-nixos.service 10.500\njournal silence pre-nixos.service 10.000"},
+`, "\njournal stage systemd until login-prompt 3.500\njournal unit pre-nixos.service 10.500\njournal silence systemd 3.000\njournal silence pre-nixos.service 10.000"},
 		"a status that waits": {`-- status.txt --
 ● sshd.service - OpenSSH
      Active: activating (start-pre) since Mon 2026-11-23 07:07:36 UTC; 1h 4min ago

@@ -21,14 +21,18 @@
 //     not shown (a console without kernel messages) is skipped on both sides: the
 //     good runs are measured between the same two stages.
 //   - A stage that a good run did not leave either (the shell, in most) is never
-//     late, and a unit that failed is no measure of how long it takes.
+//     late, and a unit that failed, or that nobody saw the end of, is no measure
+//     of how long it takes.
 //   - The guest's clock may be set while it boots. A span of it that is longer than
 //     an observer watched is dropped; a smaller jump stays unseen.
 //   - A stamp of a harness is when it read, not when the guest wrote. So its log
-//     gives only what it waited for: the first prompt of a login, of a shell.
-//   - Silence is the absence of any byte, not of lines: a start job that counts
-//     its seconds is not silent. Behind the first command of a shell, silence is
-//     the observer's, and is not looked at.
+//     gives only what it waited for: the first prompt of a login, of a shell. One
+//     that matches its own echo gives too little for the shell.
+//   - Silence on a recorded console is the absence of any byte, not of lines: a
+//     start job that counts its seconds is not silent. In a log it lies between
+//     entries. Behind the first command of a shell, on the kernel's clock behind
+//     the start of systemd, and in a journal behind the login prompt and outside of
+//     the unit's start, silence is nothing to wait for, and is not looked at.
 //   - Exchanging two runs exchanges the sides of each change, and nothing else
 //     but the sentences.
 //
@@ -129,9 +133,7 @@ type Span struct {
 	Until   string  // the stage that ended a stage, or that of a silence; else ""
 	Seconds float64 // at least so many when open
 	Open    bool    // the record ended first
-	// Failed is for a unit whose start failed, and for its silences. It ended when
-	// it broke: how long a good one takes, it does not tell.
-	Failed bool
+	Failed  bool    // the unit's start failed
 	// Evidence shows the start and, behind it, the end. Of a silence the first is
 	// the line before it.
 	Evidence []bundle.Evidence
@@ -143,10 +145,10 @@ type Times struct {
 	Spans []Span // silences and units, by clock, kind and subject
 	// Ends are how long the record went on, for clocks that tell.
 	Ends []Mark
-	// Last is the last line of the console before a shell, Stage what it belongs
-	// to; where there was no console, "".
-	Last  bundle.Evidence
+	// Stage is the last that the console shows, Last its last line; "" and without
+	// a path where there was no console.
 	Stage string
+	Last  bundle.Evidence
 }
 
 // Collect takes the times from what the analyzers of Requires read, and from the
