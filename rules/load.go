@@ -206,7 +206,7 @@ func (l *loader) decisions(d *document, n *yaml.Node, c *Condition) {
 func (l *loader) clauses(d *document, n *yaml.Node, what string) []*Clause {
 	var cs []*Clause
 	for _, x := range d.list(n, what) {
-		m := d.mapping(x, "a clause", "when", "unless", "because")
+		m := d.mapping(x, "a clause", "when", "unless", "because", "untried")
 		if m == nil {
 			continue
 		}
@@ -216,7 +216,7 @@ func (l *loader) clauses(d *document, n *yaml.Node, what string) []*Clause {
 }
 
 func (l *loader) clause(d *document, n *yaml.Node, m map[string]*yaml.Node) *Clause {
-	c := &Clause{}
+	c := &Clause{Untried: flag(d, m["untried"], "untried")}
 	when, unless, because := d.text(m["when"], "when"), d.text(m["unless"], "unless"), d.text(m["because"], "because")
 	for _, key := range []string{"when", "because"} {
 		if m[key] == nil {

@@ -88,6 +88,9 @@ func markdownClauses(b *bytes.Buffer, what string, clauses []*Clause) {
 		if c.Unless != "" {
 			fmt.Fprintf(b, "    unless %s\n", code(oneLine(c.Unless)))
 		}
+		if c.Untried {
+			fmt.Fprintf(b, "    (the step was not tried)\n")
+		}
 	}
 }
 
@@ -209,6 +212,9 @@ func explainClauses(b *bytes.Buffer, what string, clauses []*Clause) {
 		fmt.Fprintf(b, "  - %s\n      when %s\n", c.Because, oneLine(c.When))
 		if c.Unless != "" {
 			fmt.Fprintf(b, "      unless %s\n", oneLine(c.Unless))
+		}
+		if c.Untried {
+			fmt.Fprintf(b, "      the step was not tried\n")
 		}
 	}
 }

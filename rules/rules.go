@@ -100,6 +100,9 @@ type Clause struct {
 	When    string // CEL
 	Unless  string // CEL: when definitely true, the clause shows nothing
 	Because string // ${} as written
+	// Untried: a fail clause that shows that the step was not tried, so that
+	// what comes after it passed, or failed, without it.
+	Untried bool
 
 	when, unless *prop
 	because      *template
@@ -151,6 +154,7 @@ type Verdict struct {
 	BlockedBy []string // failed needs that explain a fail or unknown
 	Despite   []string // nearest failed needs of a pass
 	Needed    []string // what would decide an unknown
+	Untried   bool     // a failure in that the step was not tried
 	Consulted []string // facts asked for: name, or name and subject
 }
 

@@ -37,6 +37,7 @@ type judge struct {
 type shown struct {
 	because  string
 	evidence []bundle.Evidence
+	untried  bool
 }
 
 func (j *judge) verdict() Verdict {
@@ -52,7 +53,7 @@ func (j *judge) verdict() Verdict {
 	case pass != nil:
 		v.Status, v.Because, v.Evidence = Pass, pass.because, spread(pass.evidence, maxEvidence)
 	case fail != nil:
-		v.Status, v.Because, v.Evidence = Fail, fail.because, spread(fail.evidence, maxEvidence)
+		v.Status, v.Because, v.Evidence, v.Untried = Fail, fail.because, spread(fail.evidence, maxEvidence), fail.untried
 	default:
 		if k := j.contradicted(); k != nil {
 			v.Conflict, v.Because, v.Evidence = true, k.Text, k.Evidence
@@ -82,7 +83,7 @@ func (j *judge) side(status Status, clauses []*Clause) *shown {
 			continue
 		}
 		if all == nil {
-			all = &shown{because: j.because(c, ev)}
+			all = &shown{because: j.because(c, ev), untried: c.Untried}
 		}
 		all.evidence = append(all.evidence, ev...)
 	}

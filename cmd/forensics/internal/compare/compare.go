@@ -87,9 +87,11 @@ type change struct {
 	also  []string // other facts
 	about string
 	error bool // a message that tells of an error
-	known bool // both runs have items of the kind
-	used  bool // stands beside a flip
-	nth   int  // order among its like
+	// measured: a measure, which differs between any two runs.
+	measured bool
+	known    bool // both runs have items of the kind
+	used     bool // stands beside a flip
+	nth      int  // order among its like
 	// stand are the facts that stand where a message stands.
 	stand []string
 	// values are those that only one side has, from and to.
@@ -294,6 +296,7 @@ func same(a, b *item) bool {
 func (w *work) change(k key, a, b *item, harmless, known bool) {
 	c := &change{known: known}
 	c.Kind, c.Subject, c.Harmless = k.kind, k.subject, harmless
+	c.measured = slices.Contains(measured, c.Kind)
 	of := a
 	if of == nil {
 		of = b

@@ -192,7 +192,7 @@ func bools(a, b bool) int {
 // named reports whether a failed verdict's sentence holds a value of its side.
 func named(c *change, a, b *report.Verdict) bool {
 	says := func(v *report.Verdict, values []value) bool {
-		return v.Status == report.Fail && slices.ContainsFunc(values, func(x value) bool { return names(v.Because, x.shown) })
+		return v.Status == report.Fail && !c.measured && slices.ContainsFunc(values, func(x value) bool { return names(v.Because, x.shown) })
 	}
 	return says(a, c.values[0]) || says(b, c.values[1])
 }
@@ -257,9 +257,10 @@ func overlaps(c *change, side string, evidence []bundle.Evidence) bool {
 	return false
 }
 
-// uncovered reports whether the condition's verdict could not show in one of
-// the runs (0: from, 1: to) since a condition that it needs failed there, and
-// passed in the other.
+// uncovered reports whether the condition's verdict in one run (0: from, 1: to)
+// does not compare with the other's, since that run broke before: a condition
+// that it needs failed there and passed in the other, or its step was not even
+// tried there and was in the other.
 func (w *work) uncovered(id string, broken int) bool {
 	v := w.verdicts[id]
 	if v[broken].Status == report.Fail || v[1-broken].Status == report.Unknown {
@@ -267,8 +268,18 @@ func (w *work) uncovered(id string, broken int) bool {
 	}
 	return slices.ContainsFunc(w.needs[id], func(n string) bool {
 		x := w.verdicts[n]
-		return x[broken] != nil && x[broken].Status == report.Fail && x[1-broken].Status == report.Pass
+		if x[broken] == nil || x[broken].Status != report.Fail {
+			return false
+		}
+		return x[1-broken].Status == report.Pass || w.untried(n, broken) && x[1-broken].Status == report.Fail && !w.untried(n, 1-broken)
 	})
+}
+
+func (w *work) untried(id string, side int) bool {
+	if side == 1 {
+		return w.to.untried[id]
+	}
+	return slices.ContainsFunc(w.from.sides, func(s *Side) bool { return s.untried[id] })
 }
 
 // rest lists what stands beside no flip, ranked, and counts the others.
@@ -310,7 +321,7 @@ func (w *work) rest(c *report.Comparison) {
 		c.Folded = append(c.Folded, report.Fold{Kind: k, Count: folded[k]})
 	}
 	for _, x := range w.changes {
-		if x.known || x.used {
+		if x.known && !x.Harmless || x.used {
 			c.Differences++
 		}
 	}

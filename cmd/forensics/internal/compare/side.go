@@ -26,6 +26,7 @@ type Side struct {
 	bundle    *bundle.Run
 	params    analyzers.Params
 	consulted map[string][]string // condition -> facts: name, or name and subject
+	untried   map[string]bool     // conditions that fail since their step was not tried
 	items     []item
 	facts     []span // where facts stand, for what else stands there
 	messages  *message.Set
@@ -43,7 +44,7 @@ type span struct {
 
 // Read analyzes a run, judges it and keeps what a comparison needs.
 func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
-	s := &Side{read: true, bundle: images(run), params: profile.Params, consulted: map[string][]string{}}
+	s := &Side{read: true, bundle: images(run), params: profile.Params, consulted: map[string][]string{}, untried: map[string]bool{}}
 	var launches []*qemu.Launch
 	collector := &analyzers.Analyzer{
 		Name:     "compare",
@@ -62,6 +63,7 @@ func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 	for i := range outcome.Verdicts {
 		v := &outcome.Verdicts[i]
 		s.consulted[v.Condition.ID] = v.Consulted
+		s.untried[v.Condition.ID] = v.Untried
 	}
 	s.items = append(launchItems(launches), parameterItems(facts)...)
 	s.items = append(s.items, probeItems(facts, message.Mask)...)

@@ -37,7 +37,7 @@ func summary(k key, a, b *item, from, to string) string {
 	case "unit.state":
 		return k.subject + " is " + change2(from, to, "not seen")
 	}
-	if option, ok := strings.CutPrefix(k.kind, "qemu."); ok && option != "error" {
+	if option, ok := strings.CutPrefix(k.kind, "qemu."); ok && (a == nil || isInput(a.fact)) && (b == nil || isInput(b.fact)) {
 		what := "QEMU's " + option
 		if k.subject != "" {
 			what += " " + k.subject
@@ -102,13 +102,61 @@ func (w *work) headline(c *report.Comparison) string {
 		return w.turned(c, f)
 	}
 	if s := w.replaced(c); s != "" {
-		return s
+		return s + w.reached(c)
 	}
-	if len(c.Mechanisms) > 0 {
-		m := &c.Mechanisms[0]
-		return fmt.Sprintf("%s still fails, for another reason: %s (%s before)", m.Condition, quote(m.ToBecause, "?"), quote(m.FromBecause, "?"))
+	for _, observer := range []bool{false, true} {
+		for i := range c.Mechanisms {
+			if m := &c.Mechanisms[i]; w.observes(m.Condition) == observer {
+				return fmt.Sprintf("%s still fails, for another reason: %s (%s before)", m.Condition, quote(m.ToBecause, "?"), quote(m.FromBecause, "?")) + w.reached(c)
+			}
+		}
+		if s := w.shown(c, observer); s != "" {
+			return s
+		}
 	}
 	return w.open(c)
+}
+
+// reached names what a broken run could not show and the other does.
+func (w *work) reached(c *report.Comparison) string {
+	var newly, less []string
+	for i := range c.Flips {
+		switch f := &c.Flips[i]; {
+		case f.NewlyReached && f.To == report.Fail:
+			newly = append(newly, f.Condition)
+		case f.NoLongerReached && f.From == report.Fail:
+			less = append(less, f.Condition)
+		}
+	}
+	s := ""
+	if len(newly) > 0 {
+		s += "; newly reached: " + list(newly)
+	}
+	if len(less) > 0 {
+		s += "; no longer reached: " + list(less)
+	}
+	return s
+}
+
+// shown is the headline where one run shows a failure that the other does not
+// decide.
+func (w *work) shown(c *report.Comparison, observer bool) string {
+	for i := range c.Flips {
+		f := &c.Flips[i]
+		switch {
+		case w.observes(f.Condition) != observer:
+		case f.From == report.Unknown && f.To == report.Fail:
+			return fmt.Sprintf("%s fails, which A left open: %s", f.Condition, w.told(f.ToBecause, report.SideTo))
+		case f.To == report.Unknown && f.From == report.Fail:
+			return fmt.Sprintf("%s is left open, which failed in A: %s", f.Condition, w.told(f.FromBecause, report.SideFrom))
+		}
+	}
+	return ""
+}
+
+func (w *work) observes(id string) bool {
+	c := w.set.Condition(id)
+	return c != nil && c.Observer
 }
 
 // open is the headline where no condition is decided differently.
@@ -191,9 +239,24 @@ func (w *work) turned(c *report.Comparison, f *report.Flip) string {
 	case f.To == report.Fail && !strings.Contains(reason, quote(f.ToBecause, "?")):
 		s += ": " + w.told(f.ToBecause, report.SideTo)
 	case f.From == report.Fail && !strings.Contains(reason, quote(f.FromBecause, "?")):
-		s += "; before: " + w.told(f.FromBecause, report.SideFrom)
+		s += "; in A: " + w.told(f.FromBecause, report.SideFrom)
 	}
-	return s
+	return s + w.next(f)
+}
+
+// next is what fails now that f passes, and did not fail that way before.
+func (w *work) next(f *report.Flip) string {
+	causes := w.to.Report.Causes
+	if f.To != report.Pass || len(causes) == 0 {
+		return ""
+	}
+	c := &causes[0]
+	for _, s := range w.from.sides {
+		if v := s.verdict(c.Condition); v.Status == report.Fail && message.Mask(v.Because) == message.Mask(c.Because) {
+			return ""
+		}
+	}
+	return "; now " + c.Condition + " fails: " + w.told(c.Because, report.SideTo)
 }
 
 // maxNamed bounds how many conditions a headline names.

@@ -1,0 +1,132 @@
+package compare
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+	"golang.org/x/tools/txtar"
+
+	"forensics/cmd/forensics/internal/report"
+)
+
+// expectation is what a comparison of two small runs must say, written by hand.
+type expectation struct {
+	Headline string   // regular expression
+	Flips    []string // "vm.lvm pass fail", with "newly" or "no longer" behind it; all that are decided on both sides
+	Same     []string // conditions that fail in both for another reason
+	// First is "condition kind text": the first change of that flip.
+	First []string
+	// Never are texts that no part of the comparison may hold.
+	Never []string
+	// Kinds are all kinds of change that may be stated.
+	Kinds []string
+}
+
+// TestSmall compares the runs from/ and to/ of each file of testdata/small.
+func TestSmall(t *testing.T) {
+	files, _ := filepath.Glob("testdata/small/*.txtar")
+	if len(files) == 0 {
+		t.Fatal("no cases")
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) {
+			ar, err := txtar.ParseFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			var want expectation
+			for _, file := range ar.Files {
+				if file.Name == "want.yaml" {
+					if err := yaml.Unmarshal(file.Data, &want); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				name := filepath.Join(dir, file.Name)
+				if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				data := strings.NewReplacer(`\e`, "\x1b", `\r`, "\r").Replace(string(file.Data))
+				if err := os.WriteFile(name, []byte(data), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set, _ := catalogue(t)
+			a, b := read(t, filepath.Join(dir, "from")), read(t, filepath.Join(dir, "to"))
+			c := Two(a, b, set)
+			want.check(t, c)
+			got, mirror := Two(b, a, set), mirrored(c)
+			unworded(got)
+			unworded(mirror)
+			if d := cmp.Diff(mirror, got); d != "" {
+				t.Errorf("not the mirror image (-mirror +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func (want *expectation) check(t *testing.T, c *report.Comparison) {
+	if !regexp.MustCompile(want.Headline).MatchString(c.Headline) {
+		t.Errorf("headline %q, want %q", c.Headline, want.Headline)
+	}
+	var flips, same []string
+	first := map[string]string{}
+	for i := range c.Flips {
+		f := &c.Flips[i]
+		if len(f.Changes) > 0 {
+			first[f.Condition] = f.Changes[0].Kind + " " + f.Changes[0].Summary
+		}
+		if !decided(f) && !f.NewlyReached && !f.NoLongerReached {
+			continue
+		}
+		s := fmt.Sprintf("%s %s %s", f.Condition, f.From, f.To)
+		if f.NewlyReached {
+			s += " newly"
+		}
+		if f.NoLongerReached {
+			s += " no longer"
+		}
+		flips = append(flips, s)
+	}
+	for _, f := range c.Mechanisms {
+		same = append(same, f.Condition)
+	}
+	if d := cmp.Diff(want.Flips, flips); d != "" {
+		t.Errorf("flips (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(want.Same, same); d != "" {
+		t.Errorf("other reasons (-want +got):\n%s", d)
+	}
+	for _, f := range want.First {
+		id, text, _ := strings.Cut(f, " ")
+		if !strings.HasPrefix(first[id], text) {
+			t.Errorf("the first change of %s is %q, want %q", id, first[id], text)
+		}
+	}
+	all := fmt.Sprintf("%+v", *c)
+	for _, n := range want.Never {
+		if strings.Contains(all, n) {
+			t.Errorf("%q stands in the comparison", n)
+		}
+	}
+	if want.Kinds == nil {
+		return
+	}
+	changes := slices.Clone(c.Changes)
+	for _, f := range slices.Concat(c.Flips, c.Mechanisms) {
+		changes = append(changes, f.Changes...)
+	}
+	for _, x := range changes {
+		if !slices.Contains(want.Kinds, x.Kind) {
+			t.Errorf("stated: %s %s: %s", x.Kind, x.Subject, x.Summary)
+		}
+	}
+}
