@@ -3,8 +3,6 @@
 package main
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -27,13 +25,6 @@ const journalProbe = `probes:
       rm -f $f
     limit: 60s
 `
-
-// journalSum is what the guest says of its journal up to an entry.
-type journalSum struct {
-	entries int
-	sha256  string
-	last    string // the last entry's cursor line
-}
 
 // journalDifferences says where the journal in the bundle, and its native files,
 // are not what journalctl in the guest printed. Both go on behind that: their
@@ -87,32 +78,4 @@ func guestSum(file string) (journalSum, error) {
 	n, err := strconv.Atoi(lines[0])
 	sum, _, _ := strings.Cut(lines[1], " ")
 	return journalSum{entries: n, sha256: sum, last: lines[2]}, err
-}
-
-func (s journalSum) differences(name string, data []byte) []string {
-	head, ok := upTo(data, s.last)
-	if !ok {
-		return []string{fmt.Sprintf("%s does not have the entry %s", name, s.last)}
-	}
-	n := bytes.Count(append([]byte("\n"), head...), []byte("\n__CURSOR="))
-	sum := fmt.Sprintf("%x", sha256.Sum256(head))
-	if n != s.entries || sum != s.sha256 {
-		return []string{fmt.Sprintf("%s has %d entries with the sum %s up to %s; journalctl in the guest printed %d with %s", name, n, sum, s.last, s.entries, s.sha256)}
-	}
-	return nil
-}
-
-// upTo returns the entries up to the one with the cursor.
-func upTo(data []byte, cursor string) ([]byte, bool) {
-	at := 0
-	if !bytes.HasPrefix(data, []byte(cursor+"\n")) {
-		at = bytes.Index(data, []byte("\n"+cursor+"\n"))
-	}
-	if at < 0 {
-		return nil, false
-	}
-	if next := bytes.Index(data[at:], []byte("\n\n__CURSOR=")); next >= 0 {
-		return data[:at+next+2], true
-	}
-	return data, true
 }
