@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"unicode"
@@ -29,7 +30,7 @@ func (c *comparer) changes() []report.Change {
 	slices.SortFunc(c.found, byRank)
 	var out []report.Change
 	var more, harmless int64
-	for _, f := range c.found {
+	for _, f := range folded(c.found) {
 		switch {
 		case f.harmless():
 			if harmless++; harmless > maxHarmless {
@@ -53,6 +54,25 @@ func (c *comparer) changes() []report.Change {
 	return out
 }
 
+// folded leaves of the sealed archives in a directory the first, which stands for
+// all: an image may have dozens, and nothing tells what changed in which.
+func folded(found []*finding) []*finding {
+	first := map[string]*finding{}
+	var out []*finding
+	for _, f := range found {
+		if f.sealed && f.rank == last {
+			dir := path.Dir(f.subject())
+			if g := first[dir]; g != nil {
+				g.alike++
+				continue
+			}
+			first[dir] = f
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
 // renamed is the change that counts store paths with another hash.
 func (c *comparer) renamed() report.Change {
 	p := c.hashes[0]
@@ -70,6 +90,14 @@ func (c *comparer) change(f *finding) report.Change {
 	data := c.data(f.pair)
 	ch.From, ch.To = c.describe(0, f, data[0]), c.describe(1, f, data[1])
 	ch.Summary = f.summary(ch.Subject)
+	if f.alike > 0 {
+		ch.Subject = path.Dir("/" + ch.Subject)
+		if ch.Subject != "/" {
+			ch.Subject = ch.Subject[1:]
+		}
+		ch.From = fmt.Sprintf("%d archives, of which the digests are recorded", f.alike+1)
+		ch.To, ch.Summary = ch.From, fmt.Sprintf("%d archives in %s changed, or only their dates did", f.alike+1, ch.Subject)
+	}
 	at := [2]int64{f.at, f.at}
 	if c.texts(f, data) {
 		a, b := shown(data[0], data[1])

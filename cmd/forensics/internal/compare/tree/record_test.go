@@ -100,9 +100,12 @@ func TestRecord(t *testing.T) {
 			to:   redone(t, rec, "/isolinux/isolinux.bin"),
 			want: []string{"isolinux/isolinux.bin changed, as it does when other files move (harmless)"},
 		},
-		"an archive that is laid over the root, copied": {
-			to:   redone(t, rec, "/system-config.tar.gz"),
-			want: []string{"system-config.tar.gz changed"},
+		"archives of which only the digests are there, but for one that is laid over the root": {
+			to: redone(t, redone(t, redone(t, rec, "/system-config.tar.gz"), "/faults/disko-error.tar.gz"), "/faults/slow-unit.tar.gz"),
+			want: []string{
+				"system-config.tar.gz changed",
+				"2 archives in faults changed, or only their dates did",
+			},
 		},
 		"one that breaks off": {
 			to:    rec[:len(rec)/2],
@@ -126,6 +129,37 @@ func TestRecord(t *testing.T) {
 				t.Errorf("notes: -want +got\n%s", d)
 			}
 		})
+	}
+}
+
+// TestCopiedArchive: an archive that a bundle keeps is looked into.
+func TestCopiedArchive(t *testing.T) {
+	tarball := func(text string) string {
+		dir := t.TempDir()
+		files{"x.tar.gz!/etc/config.json": text}.write(t, dir)
+		data, err := os.ReadFile(dir + "/x.tar.gz")
+		must(t, err)
+		return string(data)
+	}
+	a, b, c := tarball("{}\n"), tarball("{}\n"), tarball("[]\n")
+	run := func(data string) *bundle.Run {
+		return recordOf(fmt.Sprintf(`{"path":"/x.tar.gz","type":"file","mode":"0444","size":%d,"sha256":"%x"}`+"\n", len(data), sha256.Sum256([]byte(data))),
+			map[string]string{"x.tar.gz": data})
+	}
+	for to, want := range map[string][]string{b: nil, c: {"x.tar.gz!/etc/config.json changed -1 +1"}} {
+		cs, notes := Compare(run(a), run(to), nil)
+		var got []string
+		for _, c := range cs {
+			got = append(got, brief(c))
+			for _, e := range c.Evidence {
+				if e.Path != "iso/files/x.tar.gz!/etc/config.json" {
+					t.Errorf("evidence in %s", e.Path)
+				}
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" || len(notes) > 0 {
+			t.Errorf("-want +got\n%s%q", d, notes)
+		}
 	}
 }
 

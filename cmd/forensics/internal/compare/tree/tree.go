@@ -60,9 +60,10 @@ const (
 	// to show how.
 	maxPeek = 128 << 20
 	maxShow = 128 << 20
-	// maxVolumes is how many files of a side are tried for files in them: each
-	// may be decompressed for it.
+	// maxVolumes is how many files of a side are tried for files in them, and
+	// maxInitrds how many of them may be decompressed for it in full.
 	maxVolumes = 64
+	maxInitrds = 4
 	// maxNesting: image, squashfs, initrd in it.
 	maxNesting = 3
 	// maxNotes bounds what is said about what could not be read.
@@ -85,8 +86,8 @@ func Compare(from, to *bundle.Run, params analyzers.Params) ([]report.Change, []
 
 func newComparer(params analyzers.Params) *comparer {
 	c := &comparer{overlays: params["overlays"], left: maxRead, peek: maxPeek, show: maxShow}
-	c.sides[0] = side{name: report.SideFrom, run: "the first run", budget: newBudget(), volumes: maxVolumes}
-	c.sides[1] = side{name: report.SideTo, run: "the second run", budget: newBudget(), volumes: maxVolumes}
+	c.sides[0] = side{name: report.SideFrom, run: "the first run", budget: newBudget(), volumes: maxVolumes, initrds: maxInitrds}
+	c.sides[1] = side{name: report.SideTo, run: "the second run", budget: newBudget(), volumes: maxVolumes, initrds: maxInitrds}
 	return c
 }
 
@@ -137,6 +138,7 @@ type side struct {
 	run     string // as notes have it
 	budget  *archive.Budget
 	volumes int // that may yet be opened
+	initrds int
 }
 
 // skipped counts what was not compared.
@@ -245,11 +247,21 @@ func (c *comparer) regular(p *pair) bool {
 	}
 	switch {
 	case d.is != same && d.is != unknown || modes:
-		c.find(p, finding{is: d.is, modes: modes, at: d.at})
+		c.find(p, finding{is: d.is, modes: modes, at: d.at, sealed: d.is == differs && sealed(p)})
 	case d.is == unknown:
 		return false
 	}
 	return true
+}
+
+// sealed reports whether a pair are archives that a record has no bytes of.
+func sealed(p *pair) bool {
+	for i, v := range p.vol {
+		if !v.has(p.file[i]) && archiveName.MatchString(p.file[i].name) {
+			return true
+		}
+	}
+	return false
 }
 
 // within compares what two files of different content hold, and reports whether
@@ -338,6 +350,9 @@ type finding struct {
 	is    outcome // of the contents, or of the targets of links
 	modes bool    // permissions differ
 	at    int64   // first byte that differs, -1 where that is not known
+	// An archive of which a record has the digest only: perhaps its dates differ.
+	sealed bool
+	alike  int // other sealed ones that it stands for
 
 	// Of a directory that one side lacks: the files in it, and one of them.
 	files, bytes int64

@@ -19,7 +19,7 @@ import (
 	"forensics/cmd/forensics/internal/report"
 )
 
-var params = analyzers.Params{"overlays": {"/config.tar.gz"}}
+var params = analyzers.Params{"overlays": {"/config.tar.gz", "/system-config.tar.gz"}}
 
 // files is a tree to be made: a text that begins with "-> " is a link, one that
 // begins with "#!" may be executed, a name that ends in a slash is a directory.

@@ -201,26 +201,61 @@ func (c *comparer) volume(s *side, v *volume, f *file, depth int) *volume {
 	}
 	s.volumes--
 	n := &volume{name: v.full(f.name), image: v.image}
-	from, name := v.fsys, f.name
-	if v.rec != nil {
-		from, name, n.image = v.rec, n.name, bundle.CopiesDir
-	}
-	if is, err := iso.OpenVolume(r, f.size); err == nil {
-		n.fsys = is.FS
-		n.slow = is.Format == "initrd"
-		n.partial = partial(is)
-		c.problems(n, is.Problems)
-	} else if a, err := archive.Open(from, name, s.budget); err == nil {
-		n.fsys = a
-		for _, p := range a.Problems() {
-			n.partial = true
-			c.note("%s: %s", n.path(p.Name), p.Text)
-		}
-	} else {
+	if !c.archive(s, n, v, f) && !c.image(s, n, r, f.size) {
 		return nil
 	}
 	c.list(n)
 	return n
+}
+
+// archive opens n as an archive, and reports whether it is one.
+func (c *comparer) archive(s *side, n, v *volume, f *file) bool {
+	from, name := v.fsys, f.name
+	if v.rec != nil {
+		from, name, n.image = v.rec, n.name, bundle.CopiesDir
+	}
+	a, err := archive.Open(from, name, s.budget)
+	if err != nil {
+		return false
+	}
+	n.fsys = a
+	for _, p := range a.Problems() {
+		n.partial = true
+		c.note("%s: %s", n.path(p.Name), p.Text)
+	}
+	return true
+}
+
+// image opens n as a file system, and reports whether it is one.
+func (c *comparer) image(s *side, n *volume, r io.ReaderAt, size int64) bool {
+	if isPacked(r) {
+		if s.initrds == 0 {
+			return false
+		}
+		s.initrds--
+	}
+	is, err := iso.OpenVolume(r, size)
+	if err != nil {
+		return false
+	}
+	n.fsys = is.FS
+	n.slow = is.Format == "initrd"
+	n.partial = partial(is)
+	c.problems(n, is.Problems)
+	return true
+}
+
+// isPacked reports whether a file is compressed as initrds are: it is
+// decompressed to see whether it is one.
+func isPacked(r io.ReaderAt) bool {
+	head := make([]byte, 8)
+	n, _ := r.ReadAt(head, 0)
+	for _, magic := range []string{"\x1f\x8b", "\x28\xb5\x2f\xfd", "\xfd7zXZ", "\x02\x21\x4c\x18", "\x04\x22\x4d\x18", "BZh", "\x5d\x00\x00"} {
+		if bytes.HasPrefix(head[:n], []byte(magic)) {
+			return true
+		}
+	}
+	return false
 }
 
 // partial reports whether a volume lacks files.
