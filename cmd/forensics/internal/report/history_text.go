@@ -193,15 +193,20 @@ func (p *printer) turns(h *History) {
 }
 
 func (p *printer) turn(t *Turn, text string) {
-	name := p.paint(t.style(), p.short(t.Condition))
 	if !p.o.Verbose {
-		p.hang("  "+name+": ", plain, text+": "+t.why(p.wording()))
-		return
+		text += ": " + t.why(p.wording())
 	}
-	p.hang("  "+name+": ", plain, text)
-	p.side("  - from: ", t.FromBecause, ofSide(t.Evidence, SideFrom))
-	p.side("  + to:   ", t.ToBecause, ofSide(t.Evidence, SideTo))
-	p.changes(&t.Flip, told{})
+	name := p.short(t.Condition)
+	lines := wrap(name+": "+text, p.room("  "))
+	if rest, ok := strings.CutPrefix(lines[0], name+":"); ok {
+		lines[0] = p.paint(t.style(), name) + ":" + rest
+	}
+	p.beside("  ", plain, lines)
+	if p.o.Verbose {
+		p.side("  - from: ", t.FromBecause, ofSide(t.Evidence, SideFrom))
+		p.side("  + to:   ", t.ToBecause, ofSide(t.Evidence, SideTo))
+		p.changes(&t.Flip, told{})
+	}
 }
 
 // groups writes which runs failed alike.
