@@ -279,6 +279,9 @@ func (w *work) item(k key, before []map[key]*item, b *item, covered [2]map[strin
 	if of == nil {
 		of = b
 	}
+	if strings.HasSuffix(k.kind, ".probe") && (a == nil || b == nil) {
+		return // nobody asked: that is no answer
+	}
 	known := covered[0][of.fact] && covered[1][of.fact]
 	if known || of.told {
 		w.change(k, a, b, false, known)

@@ -90,6 +90,10 @@ func (w *work) place() {
 			c.stand = append(c.stand, sides[e.Side].at(&e.Evidence)...)
 		}
 	}
+	// A command line that was logged is compared option by option.
+	w.changes = slices.DeleteFunc(w.changes, func(c *change) bool {
+		return c.name == "" && (slices.Contains(c.stand, "qemu.argv") || slices.Contains(c.stand, "kernel.cmdline"))
+	})
 }
 
 // places are the spans of facts by artifact, sorted by where they start.
