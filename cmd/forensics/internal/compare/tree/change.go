@@ -244,11 +244,11 @@ func (c *comparer) describe(i int, f *finding, data []byte) string {
 		if f.both() {
 			return "directory"
 		}
-		return fmt.Sprintf("directory with %s, %d bytes", count(f.files, "file"), f.bytes)
+		return fmt.Sprintf("directory with %s, %s", count(f.files, "file"), count(f.bytes, "byte"))
 	case other:
 		return "device, pipe or socket"
 	}
-	text := fmt.Sprintf("file %d bytes", x.size)
+	text := "file " + count(x.size, "byte")
 	sum := x.sum
 	if sum == "" && (data != nil || x.size == 0) {
 		h := sha256.Sum256(data)
@@ -280,7 +280,7 @@ func (c *comparer) evidence(i int, p *pair, data []byte, at int64) []report.Side
 		ev, ok = v.shows(f, data, at)
 	}
 	if !ok {
-		return nil
+		ev = v.mark // of what is empty, only the listing shows that it is there
 	}
 	return []report.SideEvidence{{Side: c.sides[i].name, Evidence: ev}}
 }

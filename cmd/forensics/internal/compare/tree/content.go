@@ -22,6 +22,9 @@ const (
 	maxWhole = 128 << 20
 	// block is the size of these, and of what is read at a time.
 	block = 1 << 20
+	// fileCost is what opening a pair costs at the least, so that a million empty
+	// blocks are not free.
+	fileCost = 8 << 10
 	// peekCost is what the first bytes of a file may cost: the block of a
 	// squashfs, decompressed.
 	peekCost = 128 << 10
@@ -114,12 +117,16 @@ func (c *comparer) digests(p *pair, i int) verdict {
 }
 
 func (c *comparer) unread(p *pair, i int, err error) {
+	if c.skipped.unread++; c.skipped.unread > maxUnread {
+		return
+	}
 	c.note("%s: %v", p.vol[i].path(p.file[i].name), plain(err))
 }
 
 // take takes n bytes of a pair's files from what may yet be read, where as many
 // are left.
 func (p *pair) take(n int64, left *int64) bool {
+	n += fileCost
 	for i, v := range p.vol {
 		if v.slow && p.file[i] != nil && p.file[i].size > keptFile {
 			n += v.bytes()

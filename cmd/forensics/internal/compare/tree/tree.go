@@ -66,8 +66,10 @@ const (
 	maxInitrds = 4
 	// maxNesting: image, squashfs, initrd in it.
 	maxNesting = 3
-	// maxNotes bounds what is said about what could not be read.
-	maxNotes = 20
+	// maxNotes bounds what is said about what could not be read, and maxUnread how
+	// many files are named for it.
+	maxNotes  = 20
+	maxUnread = 3
 )
 
 // Compare returns what differs between the boot images of two runs, what may
@@ -147,10 +149,11 @@ type skipped struct {
 	blind        int64 // of equal size, of which a record has neither bytes nor digest
 	lost         int64 // that one side may have where its listing has gaps
 	parts        int64 // of equal size, compared in parts
+	unread       int64 // of equal size, that could not be read
 }
 
 func (c *comparer) note(format string, args ...any) {
-	if text := fmt.Sprintf(format, args...); len(c.notes) < maxNotes && !slices.Contains(c.notes, text) {
+	if text := bundle.Printable(fmt.Sprintf(format, args...)); len(c.notes) < maxNotes && !slices.Contains(c.notes, text) {
 		c.notes = append(c.notes, text)
 	}
 }
@@ -166,6 +169,9 @@ func (c *comparer) told() []string {
 	}
 	if s.parts > 0 {
 		c.notes = append(c.notes, fmt.Sprintf("%s of equal size compared in parts: of each, %d bytes are read", count(s.parts, "file"), int64(maxWhole)))
+	}
+	if s.unread > maxUnread {
+		c.notes = append(c.notes, fmt.Sprintf("%s could not be read, those named here among them", count(s.unread, "file")))
 	}
 	if s.lost > 0 {
 		c.notes = append(c.notes, fmt.Sprintf("%s that one image has not reported: the other was not read in full", count(s.lost, "file")))
@@ -206,8 +212,8 @@ func (p *pair) name() string {
 	}
 }
 
-// volumes compares two volumes, whose files' paths begin with in, and reports whether all that they hold was
-// compared.
+// volumes compares two volumes, whose files' paths in the image begin with in,
+// and reports whether all that they hold was compared.
 func (c *comparer) volumes(vs [2]*volume, in string, depth int) (whole bool) {
 	j := join(vs, in, depth)
 	c.hashes = append(c.hashes, j.renamed...)
@@ -242,7 +248,7 @@ func (c *comparer) regular(p *pair) bool {
 	known := p.file[0].known & p.file[1].known
 	modes := p.file[0].mode&known != p.file[1].mode&known
 	d := c.contents(p)
-	if d.is == differs && c.within(p, &d) {
+	if d.is == differs && c.within(p) {
 		d.is = same
 	}
 	switch {
@@ -266,7 +272,7 @@ func sealed(p *pair) bool {
 
 // within compares what two files of different content hold, and reports whether
 // that says all about them.
-func (c *comparer) within(p *pair, d *verdict) bool {
+func (c *comparer) within(p *pair) bool {
 	if p.depth >= maxNesting {
 		return false
 	}

@@ -55,14 +55,16 @@ func (f files) write(t *testing.T, dir string) {
 		}
 		p := filepath.Join(dir, name)
 		must(t, os.MkdirAll(filepath.Dir(p), 0o755))
+		if strings.HasSuffix(name, "/") {
+			must(t, os.MkdirAll(p, 0o755))
+			continue
+		}
 		mode := os.FileMode(0o644)
 		if strings.HasPrefix(text, "#!") || strings.HasPrefix(text, "\x7fELF") {
 			mode = 0o755
 		}
 		if target, ok := strings.CutPrefix(text, "-> "); ok {
 			must(t, os.Symlink(target, p))
-		} else if strings.HasSuffix(name, "/") {
-			must(t, os.MkdirAll(p, 0o755))
 		} else {
 			must(t, os.WriteFile(p, []byte(text), mode))
 		}
@@ -369,6 +371,10 @@ func TestImages(t *testing.T) {
 				"root.squashfs!/etc/systemd/system/x.wants/a.service removed",
 			},
 		},
+		"a small text and empty directories": {
+			from: base, to: base.with(files{"root.squashfs!/mnt/": ".", "root.squashfs!/etc/none": "#", "x/": "."}),
+			want: []string{"root.squashfs!/etc/none added -0 +1", "root.squashfs!/mnt added, with 0 files", "x added, with 0 files"},
+		},
 		"a directory of several": {
 			from: base, to: base.with(files{"root.squashfs!/srv/x/1": "1", "root.squashfs!/srv/x/2": "22", "root.squashfs!/srv/y": "-> x"}),
 			want: []string{"root.squashfs!/srv added, with 3 files"},
@@ -481,7 +487,7 @@ func TestChange(t *testing.T) {
 			evidence("to", "to.iso!/isolinux/isolinux.cfg", 6, 56, 85, "APPEND console=ttyS0,115200n8"),
 		},
 	}, {
-		Kind: "iso.file", Subject: "x", Summary: "x removed, with 2 files", From: "directory with 2 files, 1 bytes",
+		Kind: "iso.file", Subject: "x", Summary: "x removed, with 2 files", From: "directory with 2 files, 1 byte",
 		Evidence: []report.SideEvidence{evidence("from", "from.iso!/x/a", 1, 0, 1, "1")},
 	}}
 	if d := cmp.Diff(want, got); d != "" || len(notes) > 0 {
@@ -550,7 +556,7 @@ func TestLimits(t *testing.T) {
 	if d := cmp.Diff([]string{"20 differences of the images more: the first 300 are listed"}, notes); d != "" || len(cs) != maxChanges {
 		t.Errorf("%d changes; notes: -want +got\n%s", len(cs), d)
 	}
-	for _, left := range []int64{0, 3, 100} {
+	for _, left := range []int64{0, fileCost + 4, 9*(fileCost+4) + 99} {
 		c, back := newComparer(nil), newComparer(nil)
 		c.left, back.left = left, left
 		cs, notes := c.compare(a, b)
@@ -558,7 +564,7 @@ func TestLimits(t *testing.T) {
 		if d := cmp.Diff(cs, mirrored(mirror)); d != "" {
 			t.Errorf("%d bytes left: no mirror image: -there +back\n%s", left, d)
 		}
-		n := len(from) - int(left/4)
+		n := len(from) - int(left/(fileCost+4))
 		if want := fmt.Sprintf("%d files of equal size (%d bytes) not compared: only %d bytes of the images are read", n, 2*n, maxRead); !slices.Contains(notes, want) {
 			t.Errorf("%d bytes left: %q", left, notes)
 		}
@@ -595,5 +601,24 @@ func TestLarge(t *testing.T) {
 		if size <= maxWhole && int64(len(ats)) != (size+block-1)/block {
 			t.Errorf("of %d bytes, only %d blocks", size, len(ats))
 		}
+	}
+}
+
+// BenchmarkRecord compares the records of two images of many files, of which one
+// in a hundred has another size.
+func BenchmarkRecord(b *testing.B) {
+	var from, to strings.Builder
+	for i := range 100_000 {
+		const entry = `{"path":"/root.squashfs!/nix/store/%s-package-%d/share/%d","type":"file","mode":"0444","size":%d}` + "\n"
+		fmt.Fprintf(&from, entry, hashA, i/50, i, i)
+		fmt.Fprintf(&to, entry, hashB, i/50, i, i+i%100/99)
+	}
+	volume := func(sum string) string {
+		return `{"path":"/root.squashfs","type":"file","mode":"0444","size":1000000000,"sha256":"` + strings.Repeat(sum, 64) + "\"}\n"
+	}
+	a, c := recordOf(volume("1")+from.String(), nil), recordOf(volume("2")+to.String(), nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		Compare(a, c, nil)
 	}
 }

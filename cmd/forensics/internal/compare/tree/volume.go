@@ -59,6 +59,8 @@ type volume struct {
 	fsys  fs.FS   // where the bytes are at hand
 	rec   *record // where only the record is
 	image string  // the artifact: image or record
+
+	mark bundle.Evidence // that the image was listed
 }
 
 // path is how evidence names a file.
@@ -114,12 +116,21 @@ func (c *comparer) open(s *side, run *bundle.Run) (v *volume, done func()) {
 		if i < len(images)-1 {
 			c.note("%s has %d images: of them, %s is compared", s.run, len(images), a.Path)
 		}
-		v := &volume{fsys: m.FS(), partial: m.Partial, image: a.Path}
+		v := &volume{fsys: m.FS(), partial: m.Partial, image: a.Path, mark: mark(a.Path, r)}
 		c.problems(v, m.Problems)
 		c.list(v)
 		return v, func() { closer() }
 	}
 	return c.recorded(s, run), func() {}
+}
+
+// mark is the evidence that an image is one: its first volume descriptor
+// (ECMA-119, 8.1).
+func mark(name string, r io.ReaderAt) bundle.Evidence {
+	const start, end = 0x8001, 0x8006
+	head := make([]byte, end)
+	n, _ := r.ReadAt(head, 0)
+	return bundle.Span(name, head[:n], bundle.NewLineIndex(head[:n]), start, end)
 }
 
 // problems notes what could not be read of a volume.
@@ -200,7 +211,7 @@ func (c *comparer) volume(s *side, v *volume, f *file, depth int) *volume {
 		return nil
 	}
 	s.volumes--
-	n := &volume{name: v.full(f.name), image: v.image}
+	n := &volume{name: v.full(f.name), image: v.image, mark: v.mark}
 	if !c.archive(s, n, v, f) && !c.image(s, n, r, f.size) {
 		return nil
 	}
