@@ -101,12 +101,15 @@ func (r *ring) silence(seconds float64, from, to *kernel.Message) {
 // boot, when systemd ran and the login prompt was offered.
 func (t *Times) journals(p *analyzers.Pass) {
 	unit := unitName(p)
-	desc := description(p, unit)
 	for _, l := range journal.From(p) {
 		t.boot(l)
-		if unit != "" {
-			(&starts{t: t, unit: unit, desc: cmp.Or(desc, only(l, unit), p.Params.One("unit-description")), log: l}).read()
-		}
+	}
+	if unit == "" {
+		return
+	}
+	desc := description(p, unit)
+	for _, l := range journal.From(p) {
+		(&starts{t: t, unit: unit, desc: cmp.Or(desc, only(l, unit), p.Params.One("unit-description")), log: l}).read()
 	}
 }
 
@@ -250,7 +253,7 @@ func (s *starts) read() {
 		e := &es[i]
 		switch {
 		case !ofRun(s.log, e) || !s.about(e):
-		case manager(e) && s.begins(e.Message):
+		case manager(e) && strings.HasPrefix(e.Message, "Starting "):
 			s.from, s.last, s.quiet = e, e, Span{}
 		case s.from != nil:
 			s.silence(e)
@@ -261,7 +264,7 @@ func (s *starts) read() {
 			}
 		}
 	}
-	if s.from != nil && len(es) > 0 {
+	if s.from != nil {
 		s.done(&es[len(es)-1], true, false)
 	}
 }
@@ -279,8 +282,6 @@ func (s *starts) about(e *journal.Entry) bool {
 func (s *starts) names(message string) bool {
 	return strings.Contains(message, s.unit) || s.desc != "" && strings.Contains(message, s.desc)
 }
-
-func (s *starts) begins(message string) bool { return strings.HasPrefix(message, "Starting ") }
 
 // ends reports whether systemd's message ends the start, and whether in failure.
 func (s *starts) ends(message string) (ends, failed bool) {
