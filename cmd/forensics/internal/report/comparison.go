@@ -149,11 +149,8 @@ func (r *Report) ComparisonStatus() int {
 
 // Redacted returns a copy of c without the secrets that Redact knows. What is
 // quoted beside a verdict went through Build; what a comparison quotes did not.
+// Unified diffs are looked at line by line: the body of a key is told by lines
+// that hold nothing else.
 func (c *Comparison) Redacted() *Comparison {
 	return mappedLines(&Report{Comparison: c}, Redact, Redact).Comparison
-}
-
-// Redacted is Comparison.Redacted for a history.
-func (h *History) Redacted() *History {
-	return mappedLines(&Report{History: h}, Redact, Redact).History
 }

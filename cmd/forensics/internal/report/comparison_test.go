@@ -619,20 +619,22 @@ func TestComparisonContract(t *testing.T) {
 
 func TestRedactedComparison(t *testing.T) {
 	const token = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+	body := strings.Repeat("Zm9v/2Jh", 8) // a line of a key, as PEM breaks it
 	r := drives()
-	r.Comparison.Flips[1].Changes[1].Diff = "--- a\n+++ b\n@@ -1 +1 @@\n-password=hunter22\n+TOKEN " + token + "\n \tindented\n"
 	r.Comparison.Flips[1].Evidence[0].Quote = "TOKEN " + token
-	c := r.Comparison.Redacted()
-	if got, want := c.Flips[1].Changes[1].Diff, "--- a\n+++ b\n@@ -1 +1 @@\n-password="+redacted+"\n+TOKEN "+redacted+"\n \tindented\n"; got != want {
-		t.Errorf("diff %q, want %q", got, want)
-	}
-	if got, want := c.Flips[1].Evidence[0].Quote, "TOKEN "+redacted; got != want {
-		t.Errorf("quote %q, want %q", got, want)
-	}
-	h := history(12).History
-	h.Turns[0].Changes[0].To = token
-	if got := h.Redacted().Turns[0].Changes[0].To; got != redacted {
-		t.Errorf("turn: %q", got)
+	for _, tt := range []struct{ diff, want string }{
+		{"--- a\n+++ b\n@@ -1 +1 @@\n-password=hunter22\n+TOKEN " + token + "\n \tindented\n",
+			"--- a\n+++ b\n@@ -1 +1 @@\n-password=" + redacted + "\n+TOKEN " + redacted + "\n \tindented\n"},
+		{"+" + body + "\n " + body + "\n+" + body + "x\n", "+" + redacted + "\n " + redacted + "\n+" + body + "x\n"},
+	} {
+		r.Comparison.Flips[1].Changes[1].Diff = tt.diff
+		c := r.Comparison.Redacted()
+		if got := c.Flips[1].Changes[1].Diff; got != tt.want {
+			t.Errorf("diff %q, want %q", got, tt.want)
+		}
+		if got, want := c.Flips[1].Evidence[0].Quote, "TOKEN "+redacted; got != want {
+			t.Errorf("quote %q, want %q", got, want)
+		}
 	}
 }
 
