@@ -43,10 +43,10 @@ func (c *comparer) changes() []report.Change {
 		out = append(out, c.change(f))
 	}
 	if more > 0 {
-		c.notes = append(c.notes, fmt.Sprintf("%s of the images more: the first %d are listed", count(more, "difference"), maxChanges))
+		c.notes = append(c.notes, fmt.Sprintf("%s between the images: the first %d are listed", count(more, "more difference"), maxChanges))
 	}
 	if harmless > maxHarmless {
-		c.notes = append(c.notes, fmt.Sprintf("%s: the first %d are listed", count(harmless, "file")+" differing harmlessly", maxHarmless))
+		c.notes = append(c.notes, fmt.Sprintf("%s: the first %d are listed", count(harmless, "harmless difference"), maxHarmless))
 	}
 	if len(c.hashes) > 0 {
 		out = append(out, c.renamed())
@@ -62,6 +62,10 @@ func folded(found []*finding) []*finding {
 	for _, f := range found {
 		if f.sealed && f.rank == last {
 			dir := path.Dir(f.subject())
+			if dir == "." {
+				out = append(out, f) // few lie at the top of an image
+				continue
+			}
 			if g := first[dir]; g != nil {
 				g.alike++
 				continue
@@ -91,10 +95,7 @@ func (c *comparer) change(f *finding) report.Change {
 	ch.From, ch.To = c.describe(0, f, data[0]), c.describe(1, f, data[1])
 	ch.Summary = f.summary(ch.Subject)
 	if f.alike > 0 {
-		ch.Subject = path.Dir("/" + ch.Subject)
-		if ch.Subject != "/" {
-			ch.Subject = ch.Subject[1:]
-		}
+		ch.Subject = path.Dir(ch.Subject)
 		ch.From = fmt.Sprintf("%d archives, of which the digests are recorded", f.alike+1)
 		ch.To, ch.Summary = ch.From, fmt.Sprintf("%d archives in %s changed, or only their dates did", f.alike+1, ch.Subject)
 	}
@@ -118,7 +119,7 @@ func (c *comparer) change(f *finding) report.Change {
 func (c *comparer) data(p *pair) (data [2][]byte) {
 	var size int64
 	for i, x := range p.file {
-		if x != nil && x.kind == regular && x.size <= maxHeld && p.vol[i].has(x) {
+		if p.vol[i].holdable(x) {
 			size += x.size
 		}
 	}
@@ -126,14 +127,21 @@ func (c *comparer) data(p *pair) (data [2][]byte) {
 		return data
 	}
 	for i, x := range p.file {
-		if x != nil && x.kind == regular && x.size <= maxHeld && p.vol[i].has(x) {
-			var b bytes.Buffer
-			if err := p.vol[i].read(x, &b); err == nil {
-				data[i] = b.Bytes()
-			}
+		if !p.vol[i].holdable(x) {
+			continue
+		}
+		var b bytes.Buffer
+		if err := p.vol[i].read(x, &b); err == nil {
+			data[i] = b.Bytes()
 		}
 	}
 	return data
+}
+
+// holdable reports whether the bytes of a file, which may be nil, are at hand and
+// may be held.
+func (v *volume) holdable(f *file) bool {
+	return f != nil && f.kind == regular && f.size <= maxHeld && v.has(f)
 }
 
 // texts reports whether the sides of a finding are texts, or nothing.

@@ -248,7 +248,8 @@ func (c *comparer) regular(p *pair) bool {
 	known := p.file[0].known & p.file[1].known
 	modes := p.file[0].mode&known != p.file[1].mode&known
 	d := c.contents(p)
-	if d.is == differs && c.within(p) {
+	// What is too large to be compared as it is may hold files that are not.
+	if (d.is == differs || d.is == unknown && p.file[0].size > maxWhole) && c.within(p) {
 		d.is = same
 	}
 	switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"forensics/analyzers"
+	"forensics/analyzers/analyzertest"
 	"forensics/analyzers/bundle"
 	"forensics/analyzers/iso"
 	"forensics/cmd/forensics/internal/report"
@@ -553,7 +554,7 @@ func TestLimits(t *testing.T) {
 	}
 	a, b := from.image(t, "from.iso"), to.image(t, "to.iso")
 	cs, notes := Compare(a, b, nil)
-	if d := cmp.Diff([]string{"20 differences of the images more: the first 300 are listed"}, notes); d != "" || len(cs) != maxChanges {
+	if d := cmp.Diff([]string{"20 more differences between the images: the first 300 are listed"}, notes); d != "" || len(cs) != maxChanges {
 		t.Errorf("%d changes; notes: -want +got\n%s", len(cs), d)
 	}
 	for _, left := range []int64{0, fileCost + 4, 9*(fileCost+4) + 99} {
@@ -621,4 +622,38 @@ func BenchmarkRecord(b *testing.B) {
 	for b.Loop() {
 		Compare(a, c, nil)
 	}
+}
+
+// FuzzImage compares an image with itself, a few bytes of it changed.
+func FuzzImage(f *testing.F) {
+	var images [][]byte
+	for _, name := range []string{"rr", "deep", "joliet", "efi", "hybrid"} {
+		images = append(images, analyzertest.Gunzip(f, "../../../../../analyzers/iso/testdata/"+name+".iso.gz"))
+	}
+	for i := range images {
+		f.Add(uint8(i), uint32(0), []byte{})
+		f.Add(uint8(i), uint32(17*2048), []byte("\xff\xff"))
+		f.Add(uint8(i), uint32(19*2048+33), []byte("other"))
+		f.Add(uint8(i), uint32(len(images[i])-4096), []byte("x"))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, at uint32, patch []byte) {
+		data := images[int(which)%len(images)]
+		other := bytes.Clone(data)
+		copy(other[int(at)%len(other):], patch)
+		a := &bundle.Run{Artifacts: []*bundle.Artifact{bundle.NewArtifact("a.iso", bundle.ISO, data)}}
+		b := &bundle.Run{Artifacts: []*bundle.Artifact{bundle.NewArtifact("b.iso", bundle.ISO, other)}}
+		cs, _ := Compare(a, b, nil)
+		mirror, _ := Compare(b, a, nil)
+		if d := cmp.Diff(cs, mirrored(mirror)); d != "" {
+			t.Errorf("no mirror image: -there +back\n%s", d)
+		}
+		if bytes.Equal(data, other) && len(cs) > 0 {
+			t.Errorf("an image differs from itself: %s", cs[0].Summary)
+		}
+		for _, c := range cs {
+			if len(c.Evidence) == 0 {
+				t.Errorf("%s: no evidence", c.Summary)
+			}
+		}
+	})
 }
