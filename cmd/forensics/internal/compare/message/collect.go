@@ -29,10 +29,11 @@ const (
 	consoleKernel = "kernel/console"   // those that its log level lets through
 	wholeJournal  = "journal"          // of all units
 	unitJournal   = "journal/"         // and the unit's name
+	emulator      = "console/qemu"     // QEMU's own messages
 	bootLoader    = "console/loader"   // before the kernel writes to this console
 	consoleOutput = "console/output"   // what the first stages of the boot write to it
 	consoleStatus = "console/status"   // what systemd does, and what stands between
-	session       = "console/session"  // after somebody logged in, outside of answers
+	session       = "console/session"  // from the login prompt on, outside of answers
 	shutdown      = "console/shutdown" // from the first target that stops
 	harnessLog    = "harness"
 	buildLog      = "build"
@@ -86,11 +87,11 @@ type span struct{ start, end int64 }
 
 // where says who said something.
 type where struct {
-	class    Class
-	realm    realm
-	source   string
-	cover    string // "" where its absence elsewhere says nothing
-	priority int    // 0 when none is known, as no message of healthy software has it
+	class  Class
+	realm  realm
+	source string
+	cover  string // "" where its absence elsewhere says nothing
+	urgent bool   // its priority is that of an error
 }
 
 // place is where something was said: one of evidence, a piece of a transcript,
@@ -164,6 +165,7 @@ func (c *collector) raise(w where, text string, t *traceback, at place) {
 	if e := c.say(w, clip(text, maxLine/2)+", at "+clip(frame.text, maxLine/2), at); e != nil {
 		if ev := frame.evidence(); ev != e.Evidence[0] {
 			e.Evidence = append(e.Evidence, ev)
+			c.set.stored += len(ev.Quote)
 		}
 		e.Error = true
 	}
@@ -180,21 +182,21 @@ func (c *collector) say(w where, text string, at place) *entry {
 	if e != nil {
 		e.Count++
 		e.Class = earlier(e.Class, w.class)
-		e.Error = e.Error || urgent(w.priority)
+		e.Error = e.Error || w.urgent
 	} else {
-		template := string(c.buf)
+		if c.set.full() {
+			c.set.Overflow++
+			return nil
+		}
 		e = &entry{
 			Message: Message{
-				Class: w.class, Source: strings.Clone(w.source), Template: template, Text: strings.Clone(bundle.Printable(clip(text, maxText))), Count: 1,
-				Error: urgent(w.priority) || soundsLikeError(text), Evidence: []bundle.Evidence{at.resolve()},
+				Class: w.class, Source: strings.Clone(w.source), Template: string(c.buf), Text: strings.Clone(bundle.Printable(clip(text, maxText))), Count: 1,
+				Error: w.urgent || soundsLikeError(text), Evidence: []bundle.Evidence{at.resolve()},
 			},
 			realm: w.realm,
 			runs:  1,
 		}
-		if !c.set.add(e) {
-			c.set.Overflow++
-			return nil
-		}
+		c.set.add(e)
 	}
 	if w.cover != "" {
 		e.coverBy(w.cover)
@@ -205,7 +207,8 @@ func (c *collector) say(w where, text string, at place) *entry {
 	return e
 }
 
-func urgent(priority int) bool { return priority > 0 && priority <= 3 }
+// errorPriority is syslog's for errors; what is worse has a lower number.
+const errorPriority = 3
 
 // template writes the template of a line behind dst.
 func (c *collector) template(dst []byte, text string) []byte {
@@ -219,20 +222,32 @@ func (c *collector) template(dst []byte, text string) []byte {
 
 // telling reports whether a template says anything in words.
 func telling(template []byte) bool {
-	letters, in := 0, false
-	for _, b := range template {
-		switch {
-		case b == '<':
-			in = true
-		case b == '>':
-			in = false
-		case !in && isAlnum(b) && kinds[b] == isLetter || b >= 0xc3 && b < 0xe2:
+	letters := 0
+	for i := 0; i < len(template); i++ {
+		b := template[i]
+		if n := placeholder(template[i:]); n > 0 {
+			i += n - 1
+		} else if isAlnum(b) && kinds[b] == isLetter || b >= 0xc3 && b != 0xe2 {
 			if letters++; letters == 2 {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// placeholder returns the length of the placeholder at the start of b, 0 when
+// there is none.
+func placeholder(b []byte) int {
+	if b[0] != '<' {
+		return 0
+	}
+	for _, p := range placeholders {
+		if len(b) >= len(p) && string(b[:len(p)]) == p {
+			return len(p)
+		}
+	}
+	return 0
 }
 
 // clip cuts s before byte n, not within a character.
@@ -264,7 +279,7 @@ func (c *collector) journal(l *units.Log) {
 		if taken {
 			c.taken[l.Path] = append(c.taken[l.Path], span{e.Evidence.Start, e.Evidence.End})
 		}
-		w := where{class: Journal, source: e.Ident, cover: cover, priority: e.Priority}
+		w := where{class: Journal, source: e.Ident, cover: cover, urgent: e.Priority >= 0 && e.Priority <= errorPriority}
 		if e.Ident == "kernel" && e.PID == 0 {
 			w.class, w.source, w.cover = Kernel, "", ""
 			if ring {
@@ -362,7 +377,7 @@ func (c *collector) kernel(l *kernel.Log) {
 			w.cover = ringBuffer
 		case by == nil && m.Evidence.Start > end:
 			w.cover = shutdown
-		case by == nil && l.Kind != bundle.Dmesg:
+		case by == nil && l.Kind == bundle.Serial:
 			w.cover = consoleKernel
 		}
 		text := strings.TrimSpace(m.Text)
@@ -374,6 +389,7 @@ func (c *collector) kernel(l *kernel.Log) {
 		c.hear(speaker{w.source, pid}, w, text, place{evidence: &m.Evidence})
 	}
 	c.taken[l.Path] = merge(entries, own)
+	c.hangUp()
 }
 
 // transcript reports whether what stands at path besides journals and the

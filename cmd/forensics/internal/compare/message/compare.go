@@ -98,14 +98,25 @@ type finder struct {
 	byTemplate map[key][]*entry // without source
 	short      []*entry         // with "…"
 	sorted     []*entry         // by template; made when it is needed
-	idents     map[string]bool  // "SCOPE\x00IDENT": who speaks in a unit's journal
+	units      []string         // whose journals the set has, sorted
+	idents     map[ident]bool   // who speaks there
 }
 
-// maxShort bounds how many shortened messages are tried for one that is whole.
-const maxShort = 256
+// ident is an identifier in a unit's journal.
+type ident struct{ cover, source string }
+
+const (
+	// maxShort bounds how many shortened messages are tried for another.
+	maxShort = 256
+	// maxTried bounds the messages of the same template, or with the start of a
+	// shortened one, that are tried.
+	maxTried = 256
+	// maxUnits bounds the units whose journals are tried.
+	maxUnits = 64
+)
 
 func newFinder(s *Set) *finder {
-	f := &finder{Set: s, byTemplate: make(map[key][]*entry, len(s.entries)), idents: map[string]bool{}}
+	f := &finder{Set: s, byTemplate: make(map[key][]*entry, len(s.entries)), idents: map[ident]bool{}}
 	for _, e := range s.entries {
 		k := key{realm: e.realm, template: e.Template}
 		f.byTemplate[k] = append(f.byTemplate[k], e)
@@ -114,17 +125,24 @@ func newFinder(s *Set) *finder {
 		}
 		for _, c := range e.covers {
 			if strings.HasPrefix(c, unitJournal) {
-				f.idents[c+"\x00"+e.Source] = true
+				f.idents[ident{c, e.Source}] = true
 			}
 		}
 	}
+	for c := range s.covers {
+		if unit, ok := strings.CutPrefix(c, unitJournal); ok {
+			f.units = append(f.units, unit)
+		}
+	}
+	slices.Sort(f.units)
+	f.units = f.units[:min(len(f.units), maxUnits)]
 	return f
 }
 
 // saidBefore returns the difference that says the same as e, from a source that
 // may be the same.
 func (f *finder) saidBefore(e *entry, stated map[*entry]int) (int, bool) {
-	for _, o := range f.byTemplate[key{realm: e.realm, template: e.Template}] {
+	for _, o := range f.alike(e) {
 		if i, ok := stated[o]; ok && sameSource(e, o) {
 			return i, true
 		}
@@ -132,15 +150,19 @@ func (f *finder) saidBefore(e *entry, stated map[*entry]int) (int, bool) {
 	return 0, false
 }
 
+// alike returns messages of the same template.
+func (f *finder) alike(e *entry) []*entry {
+	es := f.byTemplate[key{realm: e.realm, template: e.Template}]
+	return es[:min(len(es), maxTried)]
+}
+
 // has reports whether the set has the message e.
 func (f *finder) has(e *entry) bool {
-	for _, o := range f.byTemplate[key{realm: e.realm, template: e.Template}] {
-		if sameSource(e, o) {
-			return true
-		}
+	if f.index[key{e.realm, e.Source, e.Template}] != nil || slices.ContainsFunc(f.alike(e), func(o *entry) bool { return sameSource(e, o) }) {
+		return true
 	}
-	if strings.Contains(e.Template, "…") {
-		return f.hasWhole(e)
+	if strings.Contains(e.Template, "…") && f.hasWhole(e) {
+		return true
 	}
 	for _, o := range f.short {
 		if o.realm == e.realm && sameSource(e, o) && sameShortened(e.Template, o.Template) {
@@ -172,7 +194,6 @@ func (f *finder) hasWhole(e *entry) bool {
 		sort.SliceStable(f.sorted, func(i, j int) bool { return f.sorted[i].Template < f.sorted[j].Template })
 	}
 	head, _, _ := strings.Cut(e.Template, "…")
-	head = head[:min(len(head), minHead)]
 	from := sort.Search(len(f.sorted), func(i int) bool { return f.sorted[i].Template >= head })
 	for _, o := range f.sorted[from:min(len(f.sorted), from+maxTried)] {
 		if !strings.HasPrefix(o.Template, head) {
@@ -185,12 +206,8 @@ func (f *finder) hasWhole(e *entry) bool {
 	return false
 }
 
-const (
-	// minHead is how much of the start two shortened messages must share.
-	minHead = 8
-	// maxTried bounds the messages with that start that are tried.
-	maxTried = 4096
-)
+// minHead is how much of the start a shortened message must share with another.
+const minHead = 8
 
 // sameShortened reports whether a and b, at least one of which has a "…" for
 // what is left out, may be the same.
@@ -235,12 +252,12 @@ func (f *finder) couldShow(e *entry) bool {
 // one of the set's journals of a unit: somebody else than the manager speaks
 // there under that name, or the manager names the unit.
 func (f *finder) unitWould(e *entry) bool {
-	for c := range f.covers {
-		unit, ok := strings.CutPrefix(c, unitJournal)
-		if !ok {
-			continue
-		}
-		if e.Source != "systemd" && f.idents[c+"\x00"+e.Source] || e.Source == "systemd" && strings.HasPrefix(e.Template, unit+": ") {
+	for _, unit := range f.units {
+		if e.Source == "systemd" {
+			if strings.HasPrefix(e.Text, unit+": ") {
+				return true
+			}
+		} else if f.idents[ident{unitJournal + unit, e.Source}] {
 			return true
 		}
 	}

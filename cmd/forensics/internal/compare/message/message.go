@@ -37,6 +37,7 @@
 package message
 
 import (
+	"slices"
 	"strings"
 
 	"forensics/analyzers/bundle"
@@ -63,7 +64,7 @@ type Message struct {
 	Class    Class
 	Source   string // identifier in the journal, "$ COMMAND", or ""
 	Template string
-	Text     string // the first message of this template, as it stood there, cut at maxText
+	Text     string // the first message of this template, as bundle.Printable shows it
 	Count    int    // lines in all artifacts of the run that say it
 	Error    bool   // looks like an error: by its priority or its words
 	// Evidence is the first message's. Of a traceback it is the exception, then
@@ -78,7 +79,7 @@ const (
 	maxStored = 48 << 20
 	// maxLine bounds what is read of a line. Longer ones are data, not messages.
 	maxLine = 4 << 10
-	// maxText bounds Message.Text and Message.Source.
+	// maxText bounds what is shown of a message, and a command as a source.
 	maxText = 512
 )
 
@@ -114,8 +115,13 @@ type entry struct {
 	runs   int      // how many have it
 }
 
-// maxCovers bounds the coverages that are noted for one message.
-const maxCovers = 8
+const (
+	// maxCovers bounds the coverages that are noted for one message.
+	maxCovers = 8
+	// maxKnown bounds those of a run, which has one for each command that was
+	// run there. What would need more is no difference.
+	maxKnown = 10_000
+)
 
 func newSet() *Set {
 	return &Set{index: map[key]*entry{}, covers: map[string]int{}}
@@ -126,18 +132,13 @@ func (s *Set) Len() int { return len(s.entries) }
 
 // cover notes that a run has that coverage.
 func (s *Set) cover(name string) {
-	if s.covers[name] == 0 && len(s.covers) < maxTemplates {
+	if s.covers[name] == 0 && len(s.covers) < maxKnown {
 		s.covers[name] = 1
 	}
 }
 
 func (e *entry) coverBy(name string) {
-	for _, c := range e.covers {
-		if c == name {
-			return
-		}
-	}
-	if len(e.covers) < maxCovers {
+	if len(e.covers) < maxCovers && !slices.Contains(e.covers, name) {
 		e.covers = append(e.covers, name)
 	}
 }
@@ -150,16 +151,14 @@ func (e *entry) size() int {
 	return n
 }
 
-// add puts e into the set and reports whether there was room.
-func (s *Set) add(e *entry) bool {
-	n := e.size()
-	if len(s.entries) >= maxTemplates || s.stored+n > maxStored {
-		return false
-	}
+// full reports whether there is no room for another message.
+func (s *Set) full() bool { return len(s.entries) >= maxTemplates || s.stored >= maxStored }
+
+// add puts e into the set.
+func (s *Set) add(e *entry) {
 	s.entries = append(s.entries, e)
 	s.index[key{e.realm, e.Source, e.Template}] = e
-	s.stored += n
-	return true
+	s.stored += e.size()
 }
 
 // earlier returns the class that comes first.
@@ -191,12 +190,14 @@ func Union(sets ...*Set) *Set {
 func (s *Set) merge(e *entry) {
 	have := s.index[key{e.realm, e.Source, e.Template}]
 	if have == nil {
+		if s.full() {
+			s.Overflow += e.Count
+			return
+		}
 		have = new(entry)
 		*have = *e
-		have.covers = append([]string(nil), e.covers...)
-		if !s.add(have) {
-			s.Overflow += e.Count
-		}
+		have.covers = slices.Clone(e.covers)
+		s.add(have)
 		return
 	}
 	have.Class = earlier(have.Class, e.Class)
@@ -215,15 +216,23 @@ var errorWords = []string{
 }
 
 // benignWords take an error word back.
-var benignWords = []string{"no error", "0 errors", "errors=remount", "without error", "not a bug", "fail-safe", "failover", "shell_on_fail", "timeout=", "(timeout"}
+var benignWords = []string{"no error", "0 errors", "errors=remount", "without error", "not a bug", "fail-safe", "failover", "shell_on_fail", "ignore_missing", "timeout=", "(timeout"}
+
+// onlyNamed begins lines that name what may go wrong: commands that a shell
+// traces, and the patterns that a harness waits for.
+var onlyNamed = []string{"+", "expecting", "awaiting", "matched"}
 
 // soundsLikeError reports whether text has such a word. Clocks that cannot be
-// calibrated are a matter of how busy the host is, and what a shell traces
-// ("+ command") has not happened yet.
+// calibrated are a matter of how busy the host is.
 func soundsLikeError(text string) bool {
 	text = strings.ToLower(text)
-	if strings.Contains(text, "calibrat") || strings.HasPrefix(text, "+") {
+	if strings.Contains(text, "calibrat") {
 		return false
+	}
+	for _, p := range onlyNamed {
+		if strings.HasPrefix(text, p) {
+			return false
+		}
 	}
 	for _, w := range benignWords {
 		if strings.Contains(text, w) {

@@ -20,11 +20,11 @@ type transcript struct {
 	typed   map[string]bool
 	prompts []string
 
-	next   int  // in taken
-	reply  int  // in answers
-	sent   int  // in d.Typed
-	prompt bool // the shell waits for a command: what comes is echo
-	stage  string
+	next   int    // in taken
+	reply  int    // in answers
+	sent   int    // in d.Typed
+	prompt bool   // the shell waits for a command: what comes is echo
+	stage  string // how far the boot came, "" where it is no console
 }
 
 // answer is one line of a command's answer.
@@ -53,7 +53,11 @@ func (c *collector) console(t *console.Transcript) {
 	default:
 		return
 	}
-	w := &transcript{collector: c, t: t, d: d, taken: c.taken[t.Path], typed: map[string]bool{}, prompts: t.Prompts(), stage: bootLoader}
+	w := &transcript{collector: c, t: t, d: d, taken: c.taken[t.Path], typed: map[string]bool{}, prompts: t.Prompts()}
+	if t.Artifact.Kind == bundle.Serial {
+		w.stage = bootLoader
+		c.set.cover(emulator)
+	}
 	if d != nil {
 		w.learn()
 	}
@@ -203,6 +207,9 @@ var stages = []string{bootLoader, consoleOutput, consoleStatus, session, shutdow
 // begun notes how far the boot came on this console: a run that did not come so
 // far could not show what others say there.
 func (w *transcript) begun(stage string) {
+	if w.stage == "" {
+		return
+	}
 	if slices.Index(stages, stage) > slices.Index(stages, w.stage) {
 		w.stage = stage
 	}
@@ -217,8 +224,12 @@ func (w *transcript) begun(stage string) {
 func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
 	by := where{class: Console, cover: w.stage}
 	body, status := afterStatus(trimmed)
-	status = status || strings.HasPrefix(text, besideMarks) && strings.HasSuffix(trimmed, "...")
+	status = status || isBeside(text)
 	switch {
+	case w.stage == "":
+		by.source, by.cover = w.source(p)
+	case isQEMUs(trimmed):
+		by.cover = emulator
 	case strings.HasPrefix(trimmed, "<<< NixOS Stage"):
 		w.begun(consoleOutput)
 		by.cover = consoleOutput
@@ -230,13 +241,11 @@ func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
 		if by.cover = consoleStatus; w.stage == shutdown {
 			by.cover = shutdown
 		}
-	case strings.Contains(trimmed, " login: "):
+	case strings.Contains(trimmed, " login: ") || strings.HasSuffix(trimmed, " login:"):
 		w.begun(session)
 	default:
 		w.set.cover(w.stage)
-		if q := w.answered(p.Start()); q != nil {
-			by.source, by.cover = q.to, q.cover
-		}
+		by.source, by.cover = w.source(p)
 	}
 	at := place{t: w.t, piece: p, until: until}
 	if painted(text) {
@@ -250,6 +259,20 @@ func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
 		return
 	}
 	w.hear(speaker{source: by.source}, by, text, at)
+}
+
+// isQEMUs reports whether QEMU itself printed s: then no guest may have run.
+func isQEMUs(s string) bool {
+	program, _, _ := strings.Cut(s, " ")
+	return strings.HasPrefix(path.Base(program), "qemu-system-") || strings.HasPrefix(s, "Is another process using the image [")
+}
+
+// source returns the command that printed p and the coverage that this is.
+func (w *transcript) source(p *console.Piece) (source, cover string) {
+	if q := w.answered(p.Start()); q != nil {
+		return q.to, q.cover
+	}
+	return "", w.stage
 }
 
 // answered returns the command that printed the piece at start, nil when none
@@ -271,8 +294,13 @@ var statusMarks = []string{"[  OK  ] ", "[FAILED] ", "[DEPEND] ", "[ WARN ] ", "
 // stoppedTarget begins systemd's first messages of a shutdown.
 const stoppedTarget = "Stopped target "
 
-// besideMarks is how systemd indents a message that has no mark.
-const besideMarks = "         "
+// isBeside reports whether s is a message of systemd that has no mark:
+// "         Starting Demo...".
+func isBeside(s string) bool {
+	body, ok := strings.CutPrefix(s, "         ")
+	verb, what, _ := strings.Cut(strings.TrimSpace(body), " ")
+	return ok && strings.HasSuffix(verb, "ing") && strings.HasSuffix(what, "...")
+}
 
 // afterStatus drops systemd's mark before s, also the one that moves while a job
 // runs: "[ ***  ] (1 of 2) A start job is running for … (31s / 1min 30s)". Such a
