@@ -40,6 +40,16 @@ type Launch struct {
 // Place returns where argument i stands.
 func (l *Launch) Place(i int) bundle.Evidence { return l.arg(i) }
 
+// NewLaunch takes the command apart that fact qemu.argv holds, nil when it is
+// none; ev is where it stands as a whole.
+func NewLaunch(command string, ev bundle.Evidence) *Launch {
+	argv, ok := SplitCommand(command)
+	if !ok || !isQEMU(argv) {
+		return nil
+	}
+	return &Launch{Command: ParseArgv(argv), Evidence: ev, arg: func(int) bundle.Evidence { return ev }}
+}
+
 // From returns the commands that were run, metadata's first, then those of
 // logs, each in the order of artifacts.
 func From(p *analyzers.Pass) []*Launch {

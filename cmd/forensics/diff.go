@@ -223,7 +223,7 @@ func (d *differ) one(arg string) (*compare.Side, error) {
 		return nil, err
 	} else if saved != nil {
 		return chosen(saved, func(r *report.Run) (string, string) { return r.ID, r.Path }, name, id,
-			func(r *report.Run) (*compare.Side, error) { return compare.Saved(*r), nil })
+			func(r *report.Run) (*compare.Side, error) { return compare.Saved(*r, d.cat.set, d.cat.profile), nil })
 	}
 	runs, err := d.find([]string{name})
 	if err != nil {
@@ -243,7 +243,7 @@ func (d *differ) many(args []string) ([]*compare.Side, error) {
 			return nil, err
 		}
 		for i := range saved {
-			sides = append(sides, compare.Saved(saved[i]))
+			sides = append(sides, compare.Saved(saved[i], d.cat.set, d.cat.profile))
 		}
 		if saved == nil {
 			paths = append(paths, a)

@@ -170,10 +170,10 @@ func (g *group) read() bool {
 
 // collect finds all changes, and what must be said about them.
 func (w *work) collect() (notes []string) {
-	if !w.from.read() || !w.to.read {
-		return []string{"compared by saved reports: what no verdict quotes is not compared"}
-	}
 	w.items()
+	if !w.from.read() || !w.to.read {
+		return []string{"compared by saved reports: messages, times and the image's files are not compared"}
+	}
 	notes = w.messages()
 	if len(w.from.sides) == 1 {
 		files, more := tree.Compare(w.from.sides[0].bundle, w.to.bundle, w.to.params)

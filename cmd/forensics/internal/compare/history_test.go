@@ -11,28 +11,29 @@ import (
 )
 
 // told is a side of which only verdicts are known.
-func told(id string, day int, status, because string) *Side {
+func told(t *testing.T, id string, day int, status, because string) *Side {
 	r := report.Run{ID: id, Path: "runs/" + id, Stage: "shell"}
 	if day > 0 {
-		t := time.Date(2026, 3, day, 10, 0, 0, 0, time.UTC)
-		r.Started = &t
+		start := time.Date(2026, 3, day, 10, 0, 0, 0, time.UTC)
+		r.Started = &start
 	}
 	r.Verdicts = []report.Verdict{{Condition: "vm.lvm", Status: status, Because: because}}
 	if status == report.Fail {
 		r.Causes = []report.Cause{{Condition: "vm.lvm", Because: because}}
 	}
-	return Saved(r)
+	set, profile := catalogue(t)
+	return Saved(r, set, profile)
 }
 
 func TestHistory(t *testing.T) {
 	set, _ := catalogue(t)
 	h := All("runs", []*Side{
-		told("undated", 0, report.Fail, "Volume group main has insufficient free space (1023 extents): 2048 required."),
-		told("d", 4, report.Fail, "Volume group main has insufficient free space (1500 extents): 3000 required."),
-		told("a", 1, report.Pass, ""),
-		told("c", 3, report.Unknown, ""),
-		told("e", 5, report.Fail, "disko: command not found"),
-		told("b", 2, report.Pass, ""),
+		told(t, "undated", 0, report.Fail, "Volume group main has insufficient free space (1023 extents): 2048 required."),
+		told(t, "d", 4, report.Fail, "Volume group main has insufficient free space (1500 extents): 3000 required."),
+		told(t, "a", 1, report.Pass, ""),
+		told(t, "c", 3, report.Unknown, ""),
+		told(t, "e", 5, report.Fail, "disko: command not found"),
+		told(t, "b", 2, report.Pass, ""),
 	}, set)
 	var order []string
 	for _, r := range h.Runs {

@@ -20,8 +20,8 @@ import (
 // not kept.
 type Side struct {
 	Report report.Run
-	// read is false for a saved report: its verdicts can be compared, and
-	// what they rest on, but nothing that no verdict quotes.
+	// read is false for a saved report: its verdicts and facts can be
+	// compared, but no message, time or file.
 	read      bool
 	bundle    *bundle.Run
 	params    analyzers.Params
@@ -60,19 +60,7 @@ func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 	}
 	facts := analyzers.Analyze(run, []*analyzers.Analyzer{collector}, profile.Params)
 	outcome := set.Evaluate(facts, profile.Params)
-	for i := range outcome.Verdicts {
-		v := &outcome.Verdicts[i]
-		s.consulted[v.Condition.ID] = v.Consulted
-		s.untried[v.Condition.ID] = v.Untried
-	}
-	s.items = append(launchItems(launches), parameterItems(facts)...)
-	s.items = append(s.items, probeItems(facts, message.Mask)...)
-	s.items = append(s.items, factItems(facts, message.Mask)...)
-	for _, f := range facts.All() {
-		for _, ev := range f.Evidence {
-			s.facts = append(s.facts, span{path: ev.Path, start: ev.Start, end: ev.End, fact: factName(f.Name, f.Subject)})
-		}
-	}
+	s.keep(facts, outcome, launches)
 	if t := started(facts); !t.IsZero() {
 		s.own = t // the host's clock, where it tells, not the guest's
 	}
@@ -104,6 +92,23 @@ func firstEntry(logs []*journal.Log) time.Time {
 	return first
 }
 
+// keep keeps what rules asked for and what the facts say.
+func (s *Side) keep(facts *analyzers.Facts, outcome *rules.Outcome, launches []*qemu.Launch) {
+	for i := range outcome.Verdicts {
+		v := &outcome.Verdicts[i]
+		s.consulted[v.Condition.ID] = v.Consulted
+		s.untried[v.Condition.ID] = v.Untried
+	}
+	s.items = append(launchItems(launches), parameterItems(facts)...)
+	s.items = append(s.items, probeItems(facts, message.Mask)...)
+	s.items = append(s.items, factItems(facts, message.Mask)...)
+	for _, f := range facts.All() {
+		for _, ev := range f.Evidence {
+			s.facts = append(s.facts, span{path: ev.Path, start: ev.Start, end: ev.End, fact: factName(f.Name, f.Subject)})
+		}
+	}
+}
+
 // images is the run with nothing but its image, or what was recorded of one:
 // all else was read, and takes memory.
 func images(run *bundle.Run) *bundle.Run {
@@ -124,9 +129,26 @@ func factName(name, subject string) string {
 	return name + " " + subject
 }
 
-// Saved is the side of a run that only a saved report tells of.
-func Saved(r report.Run) *Side {
-	return &Side{Report: r, consulted: map[string][]string{}, messages: &message.Set{}, times: &timing.Times{}}
+// Saved is the side of a run that only a saved report tells of: its verdicts as
+// they are, and the facts that the report kept.
+func Saved(r report.Run, set *rules.Set, profile rules.Profile) *Side {
+	s := &Side{Report: r, params: profile.Params, consulted: map[string][]string{}, untried: map[string]bool{}, messages: &message.Set{}, times: &timing.Times{}}
+	facts := analyzers.NewFacts(analyzers.Types(all.List))
+	var launches []*qemu.Launch
+	for _, f := range r.Facts {
+		fact := &analyzers.Fact{Name: f.Name, Subject: f.Subject, Value: f.Value, Evidence: f.Evidence}
+		if facts.Add(fact) != nil {
+			continue // of another version
+		}
+		if f.Name == "qemu.argv" {
+			if l := qemu.NewLaunch(f.Value, f.Evidence[0]); l != nil {
+				launches = append(launches, l)
+			}
+		}
+	}
+	s.keep(facts, set.Evaluate(facts, profile.Params), launches)
+	s.own = started(facts)
+	return s
 }
 
 // verdict returns the run's verdict about a condition, unknown where its

@@ -3,6 +3,7 @@ package report
 import (
 	"slices"
 	"sort"
+	"strings"
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
@@ -57,10 +58,45 @@ func Build(run *bundle.Run, facts *analyzers.Facts, out *rules.Outcome, profile 
 	for i := range out.Verdicts {
 		r.Verdicts = append(r.Verdicts, verdictOf(&out.Verdicts[i]))
 	}
+	r.Facts = read(facts, out)
 	for _, c := range out.Contradictions {
 		r.Contradictions = append(r.Contradictions, Contradiction{Fact: c.Fact, Subject: c.Subject, Text: c.Text, Evidence: c.Evidence})
 	}
 	return mapped(&Report{Runs: []Run{r}}, Redact).Runs[0]
+}
+
+// maxFacts bounds the facts of a report; a boot states some hundred that count.
+const maxFacts = 2000
+
+// read are the facts that rules asked for or that conditions rest on, each
+// value once an artifact, where it stands last.
+func read(facts *analyzers.Facts, out *rules.Outcome) []Fact {
+	asked := map[string]bool{}
+	for i := range out.Verdicts {
+		v := &out.Verdicts[i]
+		for _, f := range v.Consulted {
+			asked[f] = true
+		}
+		for _, in := range v.Condition.Inputs {
+			asked[in.Fact] = true
+		}
+	}
+	type place struct{ name, subject, value, artifact string }
+	last := map[place]int{}
+	var kept []*analyzers.Fact
+	for _, f := range facts.All() {
+		if asked[f.Name] || asked[f.Name+" *"] || asked[strings.TrimSpace(f.Name+" "+bundle.Printable(f.Subject))] {
+			last[place{f.Name, f.Subject, f.Value, f.Artifact()}] = len(kept)
+			kept = append(kept, f)
+		}
+	}
+	var list []Fact
+	for i, f := range kept {
+		if last[place{f.Name, f.Subject, f.Value, f.Artifact()}] == i && len(list) < maxFacts {
+			list = append(list, Fact{Name: f.Name, Subject: f.Subject, Value: f.Value, Evidence: f.Evidence[:1]})
+		}
+	}
+	return list
 }
 
 func verdictOf(v *rules.Verdict) Verdict {

@@ -126,6 +126,10 @@ func (r Run) withLists() Run {
 		v.Evidence, v.BlockedBy = list(v.Evidence), list(v.BlockedBy)
 		v.Despite, v.Needed = list(v.Despite), list(v.Needed)
 	}
+	r.Facts = listsIn(r.Facts, func(f Fact) Fact {
+		f.Evidence = list(f.Evidence)
+		return f
+	})
 	r.Contradictions = append([]Contradiction{}, r.Contradictions...)
 	for i := range r.Contradictions {
 		r.Contradictions[i].Evidence = list(r.Contradictions[i].Evidence)

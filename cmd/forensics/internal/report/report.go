@@ -60,17 +60,21 @@ type Tool struct {
 
 // Run is one boot.
 type Run struct {
-	ID             string           `json:"id"`
-	Path           string           `json:"path"`
-	Started        *time.Time       `json:"started"` // null when nothing tells
-	Stage          string           `json:"stage"`   // the latest that was reached
-	Profile        string           `json:"profile"` // the parameters that the rules were asked with
-	Artifacts      []Artifact       `json:"artifacts"`
-	Verdicts       []Verdict        `json:"verdicts"` // in catalogue order
-	Causes         []Cause          `json:"causes"`   // the earliest first
-	Observer       []Cause          `json:"observer"` // what was wrong with the one who looked
-	Contradictions []Contradiction  `json:"contradictions"`
-	Problems       []bundle.Problem `json:"problems"`
+	ID             string          `json:"id"`
+	Path           string          `json:"path"`
+	Started        *time.Time      `json:"started"` // null when nothing tells
+	Stage          string          `json:"stage"`   // the latest that was reached
+	Profile        string          `json:"profile"` // the parameters that the rules were asked with
+	Artifacts      []Artifact      `json:"artifacts"`
+	Verdicts       []Verdict       `json:"verdicts"` // in catalogue order
+	Causes         []Cause         `json:"causes"`   // the earliest first
+	Observer       []Cause         `json:"observer"` // what was wrong with the one who looked
+	Contradictions []Contradiction `json:"contradictions"`
+	// Facts are those that the rules read, or that conditions rest on: what a
+	// saved report can be compared by. Of each value the last place in each
+	// artifact is kept.
+	Facts    []Fact           `json:"facts"`
+	Problems []bundle.Problem `json:"problems"`
 }
 
 // Artifact is a file of the run.
@@ -81,6 +85,14 @@ type Artifact struct {
 	// SHA256 is empty when the file could not be read, or is larger than
 	// bundle.MaxText and its digest was not asked for.
 	SHA256 string `json:"sha256"`
+}
+
+// Fact is a statement about the run, as an analyzer made it.
+type Fact struct {
+	Name     string            `json:"name"`
+	Subject  string            `json:"subject"`
+	Value    string            `json:"value"`
+	Evidence []bundle.Evidence `json:"evidence"` // the deciding one
 }
 
 // Verdict is what the run's artifacts show about one condition.
