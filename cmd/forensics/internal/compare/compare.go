@@ -119,7 +119,7 @@ func compare(from *group, to *Side, set *rules.Set) *report.Comparison {
 	}
 	w.rest(c)
 	c.Headline = w.headline(c)
-	return report.RedactComparison(c)
+	return c.Redacted()
 }
 
 // closure finds what each condition needs, directly or not.

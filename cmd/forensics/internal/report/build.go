@@ -133,8 +133,3 @@ func stage(facts *analyzers.Facts) string {
 	}
 	return best
 }
-
-// RedactComparison returns c without the secrets that were in it.
-func RedactComparison(c *Comparison) *Comparison {
-	return mapped(&Report{Comparison: c}, Redact).Comparison
-}

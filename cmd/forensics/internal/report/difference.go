@@ -241,12 +241,14 @@ const sameAs = "the same differences as "
 const unexplained = "no difference in what was captured goes with it"
 
 // split sets the flips that are worth a section apart from those that follow
-// from another one, or were merely seen by one of the runs.
+// from another one, or were merely seen by one of the runs: these get one only
+// where no condition was decided otherwise.
 func split(flips []Flip) (full, compact []*Flip) {
 	told, open := told{}, 0
 	for i := range flips {
 		if f := &flips[i]; f.reached() == "" && !f.oneSided() {
 			told.all(f)
+			open = maxOpen
 		}
 	}
 	for i := range flips {
