@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,10 +35,15 @@ func TestOverhead(t *testing.T) {
 		t.Fatal("FORENSICS and TESTIMAGE name the program and the image")
 	}
 	var with, without []float64
+	var cpu float64
 	for i := range pairs {
 		// Neither is always the first: the host's caches and load change.
 		boots := []func(){
-			func() { with = append(with, captured(t, program, image)) },
+			func() {
+				var seconds float64
+				seconds, cpu = captured(t, program, image)
+				with = append(with, seconds)
+			},
 			func() { without = append(without, plain(t, program, image)) },
 		}
 		if i%2 == 1 {
@@ -46,7 +52,7 @@ func TestOverhead(t *testing.T) {
 		boots[0]()
 		boots[1]()
 		load, _ := os.ReadFile("/proc/loadavg")
-		t.Logf("pair %d: %.1f s with capture, %.1f s without, ratio %.3f, load %s", i+1, with[i], without[i], with[i]/without[i], bytes.TrimSpace(load))
+		t.Logf("pair %d: %.1f s with capture, %.1f s without, ratio %.3f; capture itself took %.2f s of CPU time; load %s", i+1, with[i], without[i], with[i]/without[i], cpu, bytes.TrimSpace(load))
 	}
 	t.Logf("medians of %d: %.1f s with capture, %.1f s without, ratio %.3f", pairs, median(with), median(without), median(with)/median(without))
 }
@@ -56,9 +62,9 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// captured returns the seconds from QEMU's start to the prompt, and ends the
-// capture there.
-func captured(t *testing.T, program, image string) float64 {
+// captured returns the seconds from QEMU's start to the prompt, and those of CPU
+// time that capture, without QEMU, had by then. It ends the capture there.
+func captured(t *testing.T, program, image string) (seconds, cpu float64) {
 	dir := filepath.Join(t.TempDir(), "bundle")
 	cmd := gentle(t.Context(), program, "capture", "--only", "vm", "--iso", image, "--accel", "tcg", "--output", dir)
 	if err := cmd.Start(); err != nil {
@@ -69,12 +75,30 @@ func captured(t *testing.T, program, image string) float64 {
 		_ = cmd.Wait() // the status is that of an interrupted program
 	}()
 	at := waitFor(t, filepath.Join(dir, "serial.log"))
+	cpu = cpuTime(t, cmd.Process.Pid)
 	var q struct{ Started time.Time }
 	data, err := os.ReadFile(filepath.Join(dir, "qemu.json"))
 	if err = errors.Join(err, json.Unmarshal(data, &q)); err != nil {
 		t.Fatal(err)
 	}
-	return at.Sub(q.Started).Seconds()
+	return at.Sub(q.Started).Seconds(), cpu
+}
+
+// cpuTime is what a process had so far, without its children; see proc(5),
+// /proc/PID/stat. On Linux its ticks are of 10 ms.
+func cpuTime(t *testing.T, pid int) float64 {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:])) // from field 3 on
+	user, err := strconv.Atoi(f[11])
+	system, err2 := strconv.Atoi(f[12])
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return float64(user+system) / 100
 }
 
 // plain boots by the same command, and returns the same.
