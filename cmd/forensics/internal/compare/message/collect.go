@@ -29,6 +29,7 @@ const (
 	consoleKernel = "kernel/console"   // those that its log level lets through
 	wholeJournal  = "journal"          // of all units
 	unitJournal   = "journal/"         // and the unit's name
+	someJournal   = "journal:"         // and the name of the file, of unknown extent
 	emulator      = "console/qemu"     // QEMU's own messages
 	bootLoader    = "console/loader"   // before the kernel writes to this console
 	consoleOutput = "console/output"   // what the first stages of the boot write to it
@@ -263,7 +264,7 @@ func clip(s string, n int) string {
 
 // journal takes the entries of one answer or artifact.
 func (c *collector) journal(l *units.Log) {
-	cover, ring := journalCover(l), false
+	cover, ring := c.journalCover(l), false
 	if cover != "" {
 		c.set.cover(cover)
 	}
@@ -310,17 +311,17 @@ const firstMessage = "Linux version "
 
 // journalCover says what a journal would have shown; "" when it is a part of
 // one: the last lines in the answer of systemctl status, a search.
-func journalCover(l *units.Log) string {
+func (c *collector) journalCover(l *units.Log) string {
 	whole := wholeJournal
 	if l.Scope != "" {
 		whole = unitJournal + l.Scope
 	}
-	switch {
-	case l.Command == nil:
-		return whole
-	case l.Command.Text == "":
-		if len(l.Command.Answer) > 0 && l.Entries[0].Evidence.Start > l.Command.Answer[0].Evidence.End {
+	if l.Command == nil || l.Command.Text == "" {
+		switch {
+		case l.Command != nil && !opens(l):
 			return ""
+		case l.Scope == "" && !c.isWhole(l):
+			return c.savedJournal(l.Path)
 		}
 		return whole
 	}
@@ -339,6 +340,43 @@ func journalCover(l *units.Log) string {
 		}
 	}
 	return whole
+}
+
+// savedJournal is the coverage of a journal of which nothing tells whose it is:
+// one that is saved under the same name in another run is of the same extent. On
+// a console that is no coverage.
+func (c *collector) savedJournal(name string) string {
+	if a := c.p.Run.Artifact(name); a == nil || a.Kind == bundle.Serial {
+		return ""
+	}
+	return someJournal + Mask(path.Base(name))
+}
+
+// opens reports whether an answer begins with l's first entry.
+func opens(l *units.Log) bool {
+	return len(l.Command.Answer) == 0 || l.Entries[0].Evidence.Start <= l.Command.Answer[0].Evidence.End
+}
+
+// isWhole reports whether a journal of which nobody says what was asked for is
+// that of all units: the kernel speaks there, or the manager of several units.
+func (c *collector) isWhole(l *units.Log) bool {
+	if a := c.p.Run.Artifact(l.Path); a != nil && a.Kind == bundle.NativeJ {
+		return true
+	}
+	started := ""
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		if e.Ident == "kernel" {
+			return true
+		}
+		if what, ok := strings.CutPrefix(e.Message, "Starting "); ok && e.Ident == "systemd" {
+			if started != "" && started != what {
+				return true
+			}
+			started = what
+		}
+	}
+	return false
 }
 
 // kernel takes the kernel's messages of one artifact, but for those in journals.

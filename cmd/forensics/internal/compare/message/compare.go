@@ -239,7 +239,7 @@ func (f *finder) couldShow(e *entry) bool {
 		switch {
 		case c == consoleKernel && f.covers[ringBuffer] > 0:
 			return true
-		case strings.HasPrefix(c, unitJournal) && f.covers[wholeJournal] > 0:
+		case (strings.HasPrefix(c, unitJournal) || strings.HasPrefix(c, someJournal)) && f.covers[wholeJournal] > 0:
 			return true
 		case c == wholeJournal && f.unitWould(e):
 			return true

@@ -324,7 +324,7 @@ func temporary(s string) int {
 	for i := 5; ; i++ {
 		switch {
 		case i == len(s) || s[i] != '/' && !inPath(s[i]):
-			if last == 5 || last < i && kinds[s[last]] != isLetter {
+			if last == 5 || last < i && kinds[s[last]] != isLetter && s[last] != '<' {
 				return i
 			}
 			return last - 1

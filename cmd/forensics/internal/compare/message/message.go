@@ -11,8 +11,9 @@
 //
 // A Set is the messages of one run, or of several that serve as a baseline. A
 // Difference is a message that only one of two sets has. Coverage is what a run
-// could have shown: the kernel's whole ring buffer, the console's, one unit's
-// journal or all of it, the answer of a command, the harness, the build.
+// could have shown: the kernel's whole ring buffer or what of it goes to the
+// console, one unit's journal or all of it, the console up to the stage that the
+// boot came to, the last answer of a command, the harness, the build.
 //
 // # Invariants
 //
@@ -32,8 +33,9 @@
 //     Overflow counts the lines beyond. Time is proportional to the artifacts.
 //
 // Left out: severities other than whether a message looks like an error, how
-// often a message comes (Count is for people), and the order of messages, which
-// differs from boot to boot.
+// often a message comes (Count is for people), the order of messages, which
+// differs from boot to boot, systemd's progress lines of jobs that run for less
+// than a minute, and lines without two letters that are not masked.
 package message
 
 import (
