@@ -203,7 +203,10 @@ func blob(s string, word int) int {
 	if n < minBlob || seen != upperCase|lowerCase|figure || changes*4 < n {
 		return 0
 	}
-	return base64(s)
+	if n = base64(s); n < len(s) && s[n] == '<' {
+		return 0 // as in ends
+	}
+	return n
 }
 
 const (
