@@ -322,8 +322,18 @@ func (w *work) change(k key, a, b *item, harmless, known bool) {
 		c.From, c.To = cut(x), cut(y)
 	}
 	c.Summary = summary(k, a, b, c.From, c.To)
-	c.Evidence = append(sided(report.SideFrom, evidenceOf(av)), sided(report.SideTo, evidenceOf(bv))...)
+	c.Evidence = append(w.sided(report.SideFrom, of.fact, av), w.sided(report.SideTo, of.fact, bv)...)
 	w.add(c)
+}
+
+// sided is the evidence of one side's values; of none, the command line that
+// was taken apart and does not have it.
+func (w *work) sided(side, fact string, vs []value) []report.SideEvidence {
+	ev := evidenceOf(vs)
+	if whole, ok := w.side(side).whole[fact]; ok && len(ev) == 0 {
+		ev = []bundle.Evidence{whole}
+	}
+	return sided(side, ev)
 }
 
 func valuesOf(it *item) []value {

@@ -142,6 +142,10 @@ func checkPair(t *testing.T, p *pair, c *report.Comparison) {
 		if len(x.Evidence) == 0 {
 			t.Error("the first change has no evidence")
 		}
+		// What is gone from a command line is shown by that line.
+		if strings.HasPrefix(x.Kind, "qemu.") && x.Kind != "qemu.error" && (x.Evidence[0].Side != report.SideFrom || x.Evidence[len(x.Evidence)-1].Side != report.SideTo) {
+			t.Errorf("the first change lacks evidence of a side: %+v", x.Evidence)
+		}
 		if !strings.Contains(c.Headline, x.Summary) {
 			t.Errorf("the headline %q lacks %q", c.Headline, x.Summary)
 		}

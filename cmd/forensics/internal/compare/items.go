@@ -19,8 +19,6 @@ type item struct {
 	fact, about string
 	// values are what is compared: sorted, with variable parts masked.
 	values []value
-	// order is the rank that keys of one kind have by nature, as stages have.
-	order int
 	// one: the values make one thing, shown as a whole ("3 drives").
 	one bool
 	// told: that a run alone has it may be its trouble; a command line that

@@ -28,7 +28,8 @@ type Side struct {
 	consulted map[string][]string // condition -> facts: name, or name and subject
 	untried   map[string]bool     // conditions that fail since their step was not tried
 	items     []item
-	facts     []span // where facts stand, for what else stands there
+	whole     map[string]bundle.Evidence // fact -> the command line that was taken apart
+	facts     []span                     // where facts stand, for what else stands there
 	messages  *message.Set
 	times     *timing.Times
 	own       time.Time // when the run started, by its artifacts; zero when none tells
@@ -98,6 +99,15 @@ func (s *Side) keep(facts *analyzers.Facts, outcome *rules.Outcome, launches []*
 		v := &outcome.Verdicts[i]
 		s.consulted[v.Condition.ID] = v.Consulted
 		s.untried[v.Condition.ID] = v.Untried
+	}
+	s.whole = map[string]bundle.Evidence{}
+	for _, f := range inputs {
+		if strings.HasPrefix(f, "qemu.") && len(launches) > 0 {
+			s.whole[f] = launches[len(launches)-1].Evidence
+		}
+	}
+	if held, _ := facts.Last("kernel.cmdline", ""); len(held) > 0 {
+		s.whole["kernel.cmdline"] = held[0].Evidence[0]
 	}
 	s.items = append(launchItems(launches), parameterItems(facts)...)
 	s.items = append(s.items, probeItems(facts, message.Mask)...)
