@@ -275,6 +275,9 @@ func (c *collector) journal(l *units.Log) {
 		c.set.cover(ringBuffer)
 	}
 	taken := c.transcript(l.Path)
+	if taken {
+		c.taken[l.Path] = slices.Grow(c.taken[l.Path], len(l.Entries))
+	}
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		if taken {
@@ -398,6 +401,9 @@ func (c *collector) kernel(l *kernel.Log) {
 		c.set.cover(ringBuffer)
 	}
 	var own []span
+	if onConsole {
+		own = make([]span, 0, len(l.Messages))
+	}
 	for i, next := 0, 0; i < len(l.Messages); i++ {
 		m := &l.Messages[i]
 		for next < len(entries) && entries[next].end <= m.Evidence.Start {

@@ -95,6 +95,11 @@ func (w *transcript) learn() {
 			w.set.cover(asked[i])
 		}
 	}
+	lines := 0
+	for _, cmd := range w.d.Commands {
+		lines += len(cmd.Answer)
+	}
+	w.answers = make([]answer, 0, lines)
 	for i, cmd := range w.d.Commands {
 		q := &question{to: asked[i]}
 		if last[q.to] == cmd && !showsLog(cmd.Text) {
