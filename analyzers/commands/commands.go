@@ -61,6 +61,9 @@ type Command struct {
 	Kind   bundle.Kind
 	// JSON is the JSON in the answer, nil when there is none.
 	JSON *Document
+
+	words []string // of the text of, once somebody asked
+	of    string
 }
 
 // Line is one line of text with its place.
@@ -505,8 +508,14 @@ func isEcho(text string) bool {
 
 // Words returns the simple command that decides what c answers: without
 // variable assignments, sudo, grouping, redirections and what follows the
-// first operator.
-func (c *Command) Words() []string { return Words(c.Text) }
+// first operator. Callers must not change them: every interpreter asks, so that
+// they are split once.
+func (c *Command) Words() []string {
+	if c.words == nil || c.of != c.Text {
+		c.words, c.of = slices.Clip(Words(c.Text)), c.Text
+	}
+	return c.words
+}
 
 // WentOn reports whether d's shell ran another command than cs after the last
 // of them: whoever asked the same thing again and again had given up waiting.
@@ -543,7 +552,7 @@ func Words(line string) []string {
 		switch f := fields[i]; {
 		case f == "sudo":
 			sudo = i
-		case f == "{", f == "env", f == "exec", f == "-n" && sudo == i-1 && sudo >= 0, assignRe.MatchString(f):
+		case f == "{", f == "env", f == "exec", f == "-n" && sudo == i-1 && sudo >= 0, strings.Contains(f, "=") && assignRe.MatchString(f):
 		default:
 			return simple(fields, i, sudo)
 		}
@@ -563,7 +572,7 @@ func simple(fields []string, i, sudo int) []string {
 	}
 	var words []string
 	for _, f := range fields[i:] {
-		if operatorRe.MatchString(f) {
+		if strings.IndexByte("|&;<>)}0123456789", f[0]) >= 0 && operatorRe.MatchString(f) {
 			break
 		}
 		w, ends := strings.CutSuffix(f, ";")

@@ -277,6 +277,9 @@ var (
 // Question returns the markers that c prints for root and for another user,
 // when c is a test on id -u with one for each.
 func Question(text string) (root, other string, ok bool) {
+	if !strings.Contains(text, "id -u") {
+		return "", "", false
+	}
 	m := testRe.FindStringSubmatch(text)
 	if m == nil || m[1] == m[2] {
 		return "", "", false
@@ -379,6 +382,10 @@ var (
 
 // presence states what c shows about commands of the image.
 func (w *walk) presence(c *commands.Command) {
+	if !asksFor(c.Text) {
+		w.unfound(c)
+		return
+	}
 	if m := haveRe.FindStringSubmatch(c.Text); m != nil {
 		v, ev, ok := one(c, func(text string) string {
 			switch text {
@@ -402,6 +409,23 @@ func (w *walk) presence(c *commands.Command) {
 		w.listed(c, m[1:2], "")
 		return
 	}
+	w.unfound(c)
+}
+
+// asksFor reports whether a command may be a question for a command, which is
+// much cheaper to tell than to match its forms.
+func asksFor(text string) bool {
+	for _, word := range []string{"command -v ", "which ", "type ", "for "} {
+		if strings.HasPrefix(text, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// unfound states that the shell did not find a command of c, or that c itself
+// is there.
+func (w *walk) unfound(c *commands.Command) {
 	for i := range c.Answer {
 		l := &c.Answer[i]
 		if !strings.Contains(l.Text, "not found") {

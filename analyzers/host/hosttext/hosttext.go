@@ -104,10 +104,10 @@ func (l *Log) line(n, start, end int) *Line {
 		return ln
 	}
 	text := plain(raw[:min(len(raw), MaxLine)])
-	if m := stampRe.FindStringSubmatchIndex(text); m != nil {
+	if m := stamp(text); m != nil {
 		ln.Stamp = text[m[2]:m[3]]
 		text = strings.TrimPrefix(text[m[1]:], " ")
-	} else if m := marginRe.FindString(text); m != "" {
+	} else if strings.HasPrefix(text, "E") && marginRe.MatchString(text) {
 		text = strings.TrimPrefix(text[1:], "   ")
 	}
 	ln.Text = strings.TrimSpace(text)
@@ -120,6 +120,15 @@ func (l *Log) line(n, start, end int) *Line {
 		ln.Text = strings.TrimSpace(ln.Text[len(label):])
 	}
 	return ln
+}
+
+// stamp matches the time stamp at the start of text. Most lines of a console
+// have none, which the first byte tells.
+func stamp(text string) []int {
+	if t := strings.TrimPrefix(text, "["); t == "" || t[0] < '0' || t[0] > '9' {
+		return nil
+	}
+	return stampRe.FindStringSubmatchIndex(text)
 }
 
 // Evidence returns the place of part in the line, or the whole line where
@@ -141,7 +150,7 @@ func quote(raw []byte) string {
 // plain drops escape sequences, and what a carriage return overwrote.
 func plain(raw []byte) string {
 	if bytes.IndexByte(raw, 0x1b) < 0 && bytes.IndexByte(raw, '\r') < 0 {
-		return strings.ToValidUTF8(string(raw), "\uFFFD")
+		return strings.ToValidUTF8(bundle.Text(raw), "\uFFFD")
 	}
 	if i := bytes.LastIndexByte(raw, '\r'); i >= 0 && i+1 < len(raw) {
 		raw = raw[i+1:]
