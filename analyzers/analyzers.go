@@ -85,6 +85,15 @@ func (f *Fact) Artifact() string {
 	return f.Evidence[0].Path
 }
 
+// detach gives f strings of its own: facts outlive the artifacts.
+func (f *Fact) detach() {
+	f.Subject, f.Value = strings.Clone(f.Subject), strings.Clone(f.Value)
+	f.Evidence = slices.Clone(f.Evidence)
+	for i := range f.Evidence {
+		f.Evidence[i] = f.Evidence[i].Detached()
+	}
+}
+
 // Params are the names that belong to one image: a profile's parameters after
 // --set. A parameter is a list of strings; most hold one.
 type Params map[string][]string
@@ -267,6 +276,7 @@ func apply(a *Analyzer, run *bundle.Run, params Params, results map[*Analyzer]an
 		return nil, err
 	}
 	for _, f := range stated {
+		f.detach()
 		if !declares(a, f.Name) {
 			return nil, fmt.Errorf("internal error: states undeclared fact %q", f.Name)
 		}

@@ -221,6 +221,13 @@ type Evidence struct {
 	Quote string `json:"quote"` // printable: see Printable
 }
 
+// Detached returns ev with a quote of its own. An artifact's text is in memory as a
+// whole as long as any part of it is: what outlives the artifacts is detached.
+func (ev Evidence) Detached() Evidence {
+	ev.Quote = strings.Clone(ev.Quote)
+	return ev
+}
+
 // Printable makes artifact bytes safe to show: escape sequences and control
 // characters are dropped or shown as U+FFFD, white space is folded, and the
 // result is cut at MaxQuote runes. Bidirectional overrides go too: they can

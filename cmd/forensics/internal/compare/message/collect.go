@@ -165,7 +165,7 @@ func (c *collector) raise(w where, text string, t *traceback, at place) {
 	}
 	if e := c.say(w, clip(text, maxLine/2)+", at "+clip(frame.text, maxLine/2), at); e != nil {
 		if ev := frame.evidence(); ev != e.Evidence[0] {
-			e.Evidence = append(e.Evidence, ev)
+			e.Evidence = append(e.Evidence, ev.Detached())
 			c.set.stored += len(ev.Quote)
 		}
 		e.Error = true
@@ -192,7 +192,7 @@ func (c *collector) say(w where, text string, at place) *entry {
 		e = &entry{
 			Message: Message{
 				Class: w.class, Source: strings.Clone(w.source), Template: string(c.buf), Text: strings.Clone(bundle.Printable(clip(text, maxText))), Count: 1,
-				Error: w.urgent || soundsLikeError(text), Evidence: []bundle.Evidence{at.resolve()},
+				Error: w.urgent || soundsLikeError(text), Evidence: []bundle.Evidence{at.resolve().Detached()},
 			},
 			realm: w.realm,
 			runs:  1,

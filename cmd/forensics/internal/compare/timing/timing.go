@@ -74,6 +74,7 @@ package timing
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
@@ -163,7 +164,29 @@ func Collect(p *analyzers.Pass) *Times {
 	t.harness(p)
 	t.metadata(p)
 	t.order()
+	t.detach()
 	return t
+}
+
+// detach gives t strings of its own: times outlive the artifacts.
+func (t *Times) detach() {
+	all := func(evs []bundle.Evidence) {
+		for i := range evs {
+			evs[i] = evs[i].Detached()
+		}
+	}
+	for _, ms := range [][]Mark{t.Marks, t.Ends} {
+		for i := range ms {
+			ms[i].Stage = strings.Clone(ms[i].Stage)
+			all(ms[i].Evidence)
+		}
+	}
+	for i := range t.Spans {
+		s := &t.Spans[i]
+		s.Subject, s.Until = strings.Clone(s.Subject), strings.Clone(s.Until)
+		all(s.Evidence)
+	}
+	t.Last = t.Last.Detached()
 }
 
 // last takes the console's last line.
