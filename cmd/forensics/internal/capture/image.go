@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"forensics/analyzers/bundle"
@@ -33,6 +34,8 @@ type treeEntry struct {
 const (
 	maxTree = 400_000   // lines of the tree
 	maxCopy = 256 << 10 // bytes of a file that is copied
+	// maxOverlay bounds an archive that is copied since stage 2 unpacks it.
+	maxOverlay = 4 << 20
 )
 
 var errNoImage = errors.New("no ISO 9660 image: it boots nothing; is the download or build complete?")
@@ -129,6 +132,12 @@ func (t *lister) list(fsys fs.FS, prefix string, own bool) {
 		if text, ok := matters(fsys, p, info); ok {
 			t.copy(prefix+"/"+p, text)
 		}
+		// What stage 2 unpacks over the root is part of what the guest runs.
+		if own && slices.Contains(t.Params["overlays"], "/"+p) && info.Mode().IsRegular() && info.Size() <= maxOverlay {
+			if data, err := fs.ReadFile(fsys, p); err == nil {
+				t.copy(prefix+"/"+p, data)
+			}
+		}
 		t.err = t.enc.Encode(e)
 		return nil
 	})
@@ -204,7 +213,7 @@ func matters(fsys fs.FS, p string, info fs.FileInfo) ([]byte, bool) {
 	return data, err == nil
 }
 
-// copy keeps a text under iso/files, with ! for the border of a volume.
+// copy keeps a file under iso/files, with ! for the border of a volume.
 func (t *lister) copy(name string, text []byte) {
 	name = path.Join(bundle.CopiesDir, strings.ReplaceAll(name, "!", ".d"))
 	if err := t.bundle.WriteFile(name, text); err != nil {

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +89,21 @@ func TestBaseline(t *testing.T) {
 	c = Baseline("good", good, dir("disko-missing"), set)
 	if len(c.Flips) == 0 || c.Flips[0].Condition != "iso.boot-profile" || len(c.Flips[0].Changes) == 0 || c.Flips[0].Changes[0].To != "disko" {
 		t.Errorf("headline %q, first flip %+v", c.Headline, c.Flips)
+	}
+	// Evidence tells which good run shows it, and what the reports say stays.
+	for _, f := range c.Flips {
+		for _, e := range f.Evidence {
+			if e.Side == report.SideFrom && !strings.Contains(e.Path, "/healthy-") {
+				t.Errorf("%s: evidence at %s", f.Condition, e.Path)
+			}
+		}
+	}
+	for _, v := range good[0].Report.Verdicts {
+		for _, e := range v.Evidence {
+			if strings.Contains(e.Path, "/healthy-") {
+				t.Fatalf("the report's own evidence moved to %s", e.Path)
+			}
+		}
 	}
 	// A QEMU with another serial port than one good run, but as the other's, is
 	// no change.

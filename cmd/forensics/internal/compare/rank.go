@@ -79,9 +79,11 @@ func restsOn(cond *rules.Condition, c *change) bool {
 // place finds the facts that stand where each message stands.
 func (w *work) place() {
 	sides := map[string]places{}
-	for _, name := range []string{report.SideFrom, report.SideTo} {
-		sides[name] = w.side(name).places()
+	var facts []span
+	for _, s := range w.from.sides {
+		facts = append(facts, s.facts...)
 	}
+	sides[report.SideFrom], sides[report.SideTo] = placesOf(facts), placesOf(w.to.facts)
 	for _, c := range w.changes {
 		if c.name != "" {
 			continue
@@ -99,9 +101,9 @@ func (w *work) place() {
 // places are the spans of facts by artifact, sorted by where they start.
 type places map[string][]span
 
-func (s *Side) places() places {
+func placesOf(facts []span) places {
 	ps := places{}
-	for _, f := range s.facts {
+	for _, f := range facts {
 		ps[f.path] = append(ps[f.path], f)
 	}
 	for _, spans := range ps {

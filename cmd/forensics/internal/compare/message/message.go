@@ -271,3 +271,19 @@ func failedStatus(text string) bool {
 		}
 	}
 }
+
+// Under returns the set with its evidence below a directory, to tell the runs
+// of a union apart.
+func (s *Set) Under(dir string) *Set {
+	u := *s
+	u.entries = make([]*entry, len(s.entries))
+	for i, e := range s.entries {
+		c := *e
+		c.Evidence = slices.Clone(e.Evidence)
+		for j := range c.Evidence {
+			c.Evidence[j].Path = dir + "/" + c.Evidence[j].Path
+		}
+		u.entries[i] = &c
+	}
+	return &u
+}

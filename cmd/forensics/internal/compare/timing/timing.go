@@ -351,3 +351,26 @@ func sane(seconds float64) bool { return seconds >= 0 && seconds <= maxSeconds }
 // maxSeconds bounds a time: no boot lasts a day, a clock that was set may jump
 // by years.
 const maxSeconds = 24 * 60 * 60
+
+// Under returns t with its evidence below a directory, to tell good runs apart.
+func (t *Times) Under(dir string) *Times {
+	move := func(ev []bundle.Evidence) []bundle.Evidence {
+		ev = slices.Clone(ev)
+		for i := range ev {
+			ev[i].Path = dir + "/" + ev[i].Path
+		}
+		return ev
+	}
+	u := *t
+	u.Marks, u.Spans, u.Ends = slices.Clone(t.Marks), slices.Clone(t.Spans), slices.Clone(t.Ends)
+	for i := range u.Marks {
+		u.Marks[i].Evidence = move(u.Marks[i].Evidence)
+	}
+	for i := range u.Spans {
+		u.Spans[i].Evidence = move(u.Spans[i].Evidence)
+	}
+	for i := range u.Ends {
+		u.Ends[i].Evidence = move(u.Ends[i].Evidence)
+	}
+	return &u
+}
