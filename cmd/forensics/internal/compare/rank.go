@@ -217,16 +217,36 @@ func (w *work) tier(cond *rules.Condition, c *change, f *report.Flip, a, b *repo
 	switch {
 	case c.input && c.known && (feeds && !slices.Contains(plumbing, c.Kind) || named(c, a, b)):
 		return 1
-	case quoted:
+	case c.free() && cond.Phase == "vm" || c.free() && cond.Phase == "image":
 		return 2
-	case feeds && c.name != "" && c.known:
+	case quoted:
 		return 3
+	case feeds && c.name != "" && c.known:
+		return 4
 	case feeds && c.name == "":
 		return 5
 	case c.input && c.known && slices.ContainsFunc(c.Feeds, func(id string) bool { return slices.Contains(w.needs[cond.ID], id) }):
 		return 6
 	}
 	return -1
+}
+
+// imageParameters are the kernel's parameters that name the image.
+var imageParameters = []string{"BOOT_IMAGE", "init", "initrd", "root"}
+
+// free reports whether c is a word to the guest that may mean anything to it: a
+// parameter of the kernel that does not name the image, or a string that QEMU
+// hands over.
+func (c *change) free() bool {
+	switch {
+	case c.Harmless || !c.known:
+		return false
+	case c.Kind == "kernel.parameter":
+		return !slices.Contains(imageParameters, c.Subject) && c.name == "kernel.cmdline"
+	case c.Kind == "qemu.option":
+		return c.Subject == "fw_cfg" || c.Subject == "smbios" || c.Subject == "append"
+	}
+	return false
 }
 
 // names reports whether a sentence holds a value as words of its own.
