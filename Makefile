@@ -89,7 +89,7 @@ $(TESTIMAGE): $(TESTIMAGE_SOURCES)
 E2E_BOOTS ?= .
 e2e: build testimage
 	FORENSICS='$(CURDIR)/bin/forensics' TESTIMAGE='$(abspath $(TESTIMAGE))' TESTIMAGE_CACHE='$(TESTIMAGE_CACHE)' \
-	  $(GO) test -tags e2e -count 1 -timeout 40m -parallel 2 -v -run '^TestEndToEnd$$/^boot$$/($(E2E_BOOTS))|^TestCaptureInterrupted$$' ./cmd/forensics
+	  $(GO) test -tags e2e -count 1 -timeout 40m -parallel 2 -v -run '^TestEndToEnd$$/^(boot|diff)$$/($(E2E_BOOTS))|^TestCaptureInterrupted$$' ./cmd/forensics
 
 clean:
 	rm -rf bin bench.out

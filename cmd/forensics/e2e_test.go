@@ -176,6 +176,7 @@ func TestEndToEnd(t *testing.T) {
 		}
 	})
 	t.Logf("\n%s", e.table())
+	t.Run("diff", e.diffs)
 }
 
 // endToEnd is what all boots share.
