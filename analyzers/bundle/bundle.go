@@ -237,6 +237,11 @@ func Printable(s string) string {
 	if shownAsIs(s) {
 		return s
 	}
+	return shown(s)
+}
+
+// shown is Printable for any string.
+func shown(s string) string {
 	var b strings.Builder
 	b.Grow(min(len(s), MaxQuote) + len("…"))
 	n, space := 0, false

@@ -420,13 +420,14 @@ func others(as []*Artifact, not *Artifact) []*Artifact {
 // larger artifacts: a tail or a copy shows nothing of its own, and as a second
 // witness it would only repeat the first.
 func repeats(a *Artifact, in []*Artifact) bool {
-	data, err := a.Bytes()
-	if err != nil {
-		return false
-	}
 	for _, m := range in {
 		if m == a || m.Size < a.Size || m.Size == a.Size && m.name >= a.name {
 			continue
+		}
+		// Without another one, the content is not needed yet.
+		data, err := a.Bytes()
+		if err != nil {
+			return false
 		}
 		whole, err := m.Bytes()
 		if err == nil && contained(data, whole) {

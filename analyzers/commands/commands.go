@@ -136,6 +136,7 @@ func fromTranscript(t *console.Transcript) *Dialogue {
 	for i := range t.Lines {
 		s.line(&t.Lines[i])
 	}
+	s.shelve()
 	return s.d
 }
 
@@ -153,6 +154,34 @@ type session struct {
 	prompt  string   // the last prompt seen
 	bare    bool     // it stood alone
 	at      sentAt   // the last line sent at what may be a prompt
+	shelf   []Line   // room for the next answer, behind those before
+}
+
+// shelfSize is for how many lines of answers room is made at once.
+const shelfSize = 1024
+
+// begin begins a command. Answers stand one behind the other in memory: it is the
+// last one that grows.
+func (s *session) begin(c *Command) {
+	if cap(s.shelf) < shelfSize/8 {
+		s.shelf = make([]Line, 0, shelfSize)
+	}
+	c.Answer = s.shelf[:0]
+	s.cur = c
+	s.d.Commands = append(s.d.Commands, c)
+}
+
+// shelve ends the answer of the command that runs, if any.
+func (s *session) shelve() {
+	if s.cur == nil {
+		return
+	}
+	n := len(s.cur.Answer)
+	s.shelf = s.cur.Answer[n:]
+	s.cur.Answer = slices.Clip(s.cur.Answer)
+	if n == 0 {
+		s.cur.Answer = nil
+	}
 }
 
 // sentAt is a typed line that stands behind something like a prompt.
@@ -244,6 +273,7 @@ func (s *session) continues(p *console.Piece) bool {
 	s.typed[strings.TrimSpace(rest)] = true
 	s.pending = append(s.pending[:0], Line{rest, s.t.PieceEvidence(p)})
 	s.d.Commands = s.d.Commands[:len(s.d.Commands)-1]
+	s.shelve()
 	s.cur = nil
 	return true
 }
@@ -255,8 +285,7 @@ func (s *session) start() {
 		text, ev = join(s.head.Text, text), s.head.Echo
 		s.head = nil
 	}
-	s.cur = &Command{Text: text, Prompt: s.prompt, Echo: ev, Kind: s.d.Kind}
-	s.d.Commands = append(s.d.Commands, s.cur)
+	s.begin(&Command{Text: text, Prompt: s.prompt, Echo: ev, Kind: s.d.Kind})
 	s.pending = s.pending[:0]
 	if unmarkedRe.MatchString(text) {
 		s.pasted = false
@@ -276,6 +305,7 @@ func join(head, line string) string {
 }
 
 func (s *session) finish() {
+	s.shelve()
 	if s.cur != nil {
 		s.cur.Done = true
 		s.cur = nil
@@ -352,8 +382,7 @@ func (s *session) plain(p *console.Piece, endsTyped bool) {
 
 func (s *session) ran(prompt, text string, p *console.Piece) {
 	s.finish()
-	s.cur = &Command{Text: text, Prompt: prompt, Echo: s.t.PieceEvidence(p), Kind: s.d.Kind}
-	s.d.Commands = append(s.d.Commands, s.cur)
+	s.begin(&Command{Text: text, Prompt: prompt, Echo: s.t.PieceEvidence(p), Kind: s.d.Kind})
 	s.bare = false
 }
 

@@ -138,7 +138,7 @@ func (r *textReader) line(l line) {
 func (r *textReader) open(e Entry, form string, l line) {
 	r.form, r.host = form, e.Host
 	width := utf8.RuneCountInString(l.text[:len(l.text)-len(e.Message)])
-	if unitRe.MatchString(e.Ident) && form == formFull {
+	if form == formFull && unitRe.MatchString(e.Ident) {
 		form = formUnit
 		e.inUnit()
 	}

@@ -244,6 +244,7 @@ func (s *script) entry(i int) {
 		s.started, s.acted, s.finished, s.planned, s.nothing = true, false, false, false, nil
 	case e.Ident == "systemd" && strings.HasPrefix(msg, "Finished "):
 		s.finished = true
+	case !mayTell(msg):
 	case suppressedRe.MatchString(msg):
 		s.gaps = true
 	case vgMadeRe.MatchString(msg):
@@ -282,6 +283,14 @@ func (s *script) entry(i int) {
 	case planNameRe.MatchString(msg):
 		p.State("disk.named", "/dev/"+planNameRe.FindStringSubmatch(msg)[1], "yes", e.Evidence)
 	}
+}
+
+// mayTell reports whether a message may be one of those that entry knows: "Volume
+// group …", "Logical volume …", "1 logical volume(s) …", "+ command", a quoted name
+// in a plan. Most are not, which the first byte tells.
+func mayTell(msg string) bool {
+	msg = strings.TrimLeft(msg, " \t\n\f\r")
+	return msg != "" && strings.IndexByte(`"+SNVL0123456789`, msg[0]) >= 0
 }
 
 // found takes the detector's word on what stands on a disk, from before
