@@ -120,7 +120,7 @@ func factItem(facts *analyzers.Facts, f *analyzers.Fact, mask func(string) strin
 
 func shortName(fact string) string {
 	_, name, _ := strings.Cut(fact, ".")
-	return strings.TrimPrefix(name, "unit-")
+	return strings.TrimPrefix(strings.TrimPrefix(name, "unit-"), "setting")
 }
 
 // add adds v unless it is there; one value may be shown by several artifacts.

@@ -101,12 +101,21 @@ func (l *launch) drives() {
 			subject = "cdrom"
 		}
 		l.put(name, subject, "qemu.drive", "", value{
-			masked: text, shown: or(path.Base(d.File), "no file") + " (" + text + ")", ev: []bundle.Evidence{l.Place(d.Arg)},
+			masked: text, shown: fileName(d.File) + " (" + text + ")", ev: []bundle.Evidence{l.Place(d.Arg)},
 		}).one = true
 	}
 	if !slices.ContainsFunc(l.items, func(it item) bool { return it.key == key{"qemu.drive", "disks"} }) {
 		l.items = append(l.items, item{key: key{"qemu.drive", "disks"}, fact: "qemu.drive", one: true})
 	}
+}
+
+// fileName is the name of a drive's file; one that was opened by its descriptor
+// has none.
+func fileName(file string) string {
+	if file == "" || strings.HasPrefix(file, "/proc/") || strings.HasPrefix(file, "/dev/fd") {
+		return "a file without a name"
+	}
+	return path.Base(file)
 }
 
 // attached is the driver of the device that a drive belongs to.

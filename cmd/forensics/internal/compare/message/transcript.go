@@ -248,6 +248,10 @@ func (w *transcript) print(p *console.Piece, until int, text, trimmed string) {
 		}
 	case strings.Contains(trimmed, " login: ") || strings.HasSuffix(trimmed, " login:"):
 		w.begun(session)
+	case w.stage == session && len(w.p.Run.Of(bundle.Access)) > 0:
+		// The dialogue of a capture: frames that are never the same twice. What
+		// they carried is in the guest's probes.
+		return
 	default:
 		w.set.cover(w.stage)
 		by.source, by.cover = w.source(p)
