@@ -19,19 +19,18 @@ func launchItems(ls []*qemu.Launch) []item {
 		return nil
 	}
 	l := launch{ls[len(ls)-1], nil}
-	whole := []bundle.Evidence{l.Evidence}
-	l.set("qemu.machine", "", "qemu.argv", "", or(l.Machine, "default"), whole)
-	l.set("qemu.accel", "", "qemu.accel", "", or(strings.Join(l.Accel, ", "), "default"), whole)
-	l.set("qemu.cpu", "", "qemu.cpu", "", or(l.CPU, "default"), whole)
+	l.set("qemu.machine", "", "qemu.argv", "", or(l.Machine, "default"), l.at("machine", "M"))
+	l.set("qemu.accel", "", "qemu.accel", "", or(strings.Join(l.Accel, ", "), "default"), l.at("accel", "enable-kvm", "machine", "M"))
+	l.set("qemu.cpu", "", "qemu.cpu", "", or(l.CPU, "default"), l.at("cpu"))
 	if l.MemoryMiB > 0 {
-		l.set("qemu.memory", "", "qemu.memory", "", fmt.Sprintf("%d MiB", l.MemoryMiB), whole)
+		l.set("qemu.memory", "", "qemu.memory", "", fmt.Sprintf("%d MiB", l.MemoryMiB), l.at("m"))
 	}
-	l.set("qemu.smp", "", "qemu.argv", "", fmt.Sprint(max(l.SMP, 1)), whole)
-	l.set("qemu.firmware", "", "qemu.firmware", "", or(l.Firmware, "default"), whole)
-	l.set("qemu.boot", "", "qemu.argv", "", or(l.Boot, "default"), whole)
-	l.set("qemu.kernel", "", "qemu.argv", "", or(base(l.Kernel), "none"), whole)
-	l.set("qemu.initrd", "", "qemu.argv", "", or(base(l.Initrd), "none"), whole)
-	l.set("qemu.display", "", "qemu.argv", "", or(l.Display, "default"), whole)
+	l.set("qemu.smp", "", "qemu.argv", "", fmt.Sprint(max(l.SMP, 1)), l.at("smp"))
+	l.set("qemu.firmware", "", "qemu.firmware", "", or(l.Firmware, "default"), l.at("bios", "pflash", "drive"))
+	l.set("qemu.boot", "", "qemu.argv", "", or(l.Boot, "default"), l.at("boot"))
+	l.set("qemu.kernel", "", "qemu.argv", "", or(base(l.Kernel), "none"), l.at("kernel"))
+	l.set("qemu.initrd", "", "qemu.argv", "", or(base(l.Initrd), "none"), l.at("initrd"))
+	l.set("qemu.display", "", "qemu.argv", "", or(l.Display, "default"), l.at("display", "nographic", "vnc"))
 	l.drives()
 	l.devices()
 	l.network()
@@ -46,6 +45,23 @@ func launchItems(ls []*qemu.Launch) []item {
 type launch struct {
 	*qemu.Launch
 	items []item
+}
+
+// at is where the last of the named options stands that is there, the whole
+// command where none is.
+func (l *launch) at(names ...string) []bundle.Evidence {
+	for _, name := range names {
+		for i := len(l.Argv) - 1; i > 0; i-- {
+			if !strings.HasPrefix(l.Argv[i], "-") || strings.TrimLeft(l.Argv[i], "-") != name {
+				continue
+			}
+			if i+1 < len(l.Argv) && !strings.HasPrefix(l.Argv[i+1], "-") {
+				i++
+			}
+			return []bundle.Evidence{l.Place(i)}
+		}
+	}
+	return []bundle.Evidence{l.Evidence}
 }
 
 func or(s, none string) string {
@@ -180,7 +196,7 @@ func guestPort(rule string) string {
 func (l *launch) terminals() {
 	for _, s := range l.Serial {
 		kind, _, _ := strings.Cut(s, ":")
-		l.put("qemu.serial", "", "qemu.argv", "", value{masked: kind, shown: s, ev: []bundle.Evidence{l.Evidence}})
+		l.put("qemu.serial", "", "qemu.argv", "", value{masked: kind, shown: s, ev: l.at("serial")})
 	}
 	for _, c := range l.Chardevs {
 		l.put("qemu.chardev", c.Backend, "qemu.argv", "", value{masked: c.Backend + "," + traits(c.Props), shown: c.Backend + "," + traits(c.Props), ev: []bundle.Evidence{l.Place(c.Arg)}})
@@ -200,7 +216,7 @@ func (l *launch) options() {
 		if slices.Contains([]string{"name", "pidfile", "qmp", "monitor", "mon", "D", "uuid", "daemonize", "run-with"}, name) {
 			continue // where and how QEMU is watched
 		}
-		l.put("qemu.option", name, "qemu.argv", "", value{masked: maskPaths(v), shown: or(v, "given"), ev: []bundle.Evidence{l.Evidence}})
+		l.put("qemu.option", name, "qemu.argv", "", value{masked: maskPaths(v), shown: or(v, "given"), ev: l.at(name)})
 	}
 }
 
