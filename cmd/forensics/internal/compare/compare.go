@@ -91,6 +91,7 @@ type change struct {
 	measured bool
 	known    bool // both runs have items of the kind
 	used     bool // stands beside a flip
+	whole    bool // the values are all that there is of it
 	nth      int  // order among its like
 	// stand are the facts that stand where a message stands.
 	stand []string
@@ -255,14 +256,15 @@ func (w *work) items() {
 		covered[1][it.fact] = true
 	}
 	for _, k := range keys {
-		w.item(k, before, after[k], covered)
+		w.item(k, before, after, covered)
 	}
 }
 
 // item compares one item with what the group has of it: it differs when it is
 // as in none of the group's runs.
-func (w *work) item(k key, before []map[key]*item, b *item, covered [2]map[string]bool) {
+func (w *work) item(k key, before []map[key]*item, after map[key]*item, covered [2]map[string]bool) {
 	var a *item
+	b := after[k]
 	for i := range before {
 		x := before[i][k]
 		if same(x, b) {
@@ -280,7 +282,10 @@ func (w *work) item(k key, before []map[key]*item, b *item, covered [2]map[strin
 		of = b
 	}
 	if strings.HasSuffix(k.kind, ".probe") && (a == nil || b == nil) {
-		return // nobody asked: that is no answer
+		exit := key{k.kind, strings.TrimSuffix(k.subject, " answer")}
+		if exit == k || after[exit] == nil || before[0][exit] == nil {
+			return // nobody asked: that is no answer
+		}
 	}
 	known := covered[0][of.fact] && covered[1][of.fact]
 	if known || of.told {
@@ -316,6 +321,11 @@ func (w *work) change(k key, a, b *item, harmless, known bool) {
 		}
 	}
 	c.values = [2][]value{av, bv}
+	c.whole = of.one
+	if a != nil && b != nil && (len(av) == 0 || len(bv) == 0) {
+		// One has more of it than the other: that is not "none".
+		av, bv = a.values, b.values
+	}
 	c.From, c.To = cut(shown(av)), cut(shown(bv))
 	if of.fact == "probe.stdout" {
 		x, y := firstDifference(shown(av), shown(bv), message.Mask)

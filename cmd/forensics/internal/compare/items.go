@@ -65,9 +65,31 @@ var measured = []string{
 	"net.empty-polls", "storage.empty-polls",
 }
 
+// messages are the facts whose value is a message, as it was printed; of the
+// others every letter counts.
+var messages = []string{
+	"build.builder-failed", "build.eval-error", "build.network", "build.nospace", "build.oom", "build.permission",
+	"disk.prepared", "harness.gave-up", "harness.misread", "harness.read", "host.denied",
+	"kernel.badcpu", "kernel.nodevice", "kernel.oops", "kernel.panic", "net.failed", "net.lease", "net.no-networkd", "nix.missing",
+	"qemu.denied", "qemu.error", "qemu.kvm-failed", "qemu.missing", "qemu.terminated", "serial.emergency",
+	"shell.missing", "shell.refused", "storage.command-failed", "storage.nothing-applied", "unit.error", "unit.survived",
+}
+
+func worded(fact string) bool { return slices.Contains(messages, fact) }
+
+// stageItem is how far the boot came.
+func stageItem(facts *analyzers.Facts, stage string) []item {
+	for _, f := range facts.Of("boot.stage", "") {
+		if f.Value == stage {
+			return []item{{key: key{"stage", ""}, fact: "boot.stage", one: true, values: []value{{masked: stage, shown: stage, ev: f.Evidence[:1]}}}}
+		}
+	}
+	return nil
+}
+
 // kinds are the names under which facts come that have a name in the field.
 var kinds = map[string]string{
-	"serial.reached": "stage", "unit.active": "unit.state", "unit.result": "unit.state",
+	"unit.active": "unit.state", "unit.result": "unit.state",
 	"unit.type": "unit.key", "unit.remains": "unit.key", "unit.after": "unit.key",
 	"iso.unit-setting": "unit.key", "iso.unit-type": "unit.key", "iso.unit-remains": "unit.key",
 }
@@ -93,7 +115,7 @@ func factItem(facts *analyzers.Facts, f *analyzers.Fact, mask func(string) strin
 	it := item{key: key{f.Name, f.Subject}, fact: f.Name, about: f.Subject, told: true}
 	if k, ok := kinds[f.Name]; ok {
 		it.kind = k
-		if f.Name != "serial.reached" && k != "unit.state" {
+		if k != "unit.state" {
 			it.subject = strings.TrimSpace(f.Subject + " " + shortName(f.Name))
 		}
 		if f.Name == "unit.result" {
@@ -109,8 +131,12 @@ func factItem(facts *analyzers.Facts, f *analyzers.Fact, mask func(string) strin
 		switch {
 		case slices.Contains(measured, f.Name):
 			v.masked = "(measured)"
-		case t == nil || t.Values == nil:
+		case f.Name == "net.address":
+			v.masked, _, _ = strings.Cut(h.Value, "/") // tools differ in giving the length of the prefix
+		case worded(f.Name):
 			v.masked = mask(h.Value)
+		default:
+			v.masked = maskStore(h.Value)
 		}
 		it.add(v)
 	}

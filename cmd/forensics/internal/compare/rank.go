@@ -94,7 +94,8 @@ func (w *work) place() {
 	}
 	// A command line that was logged is compared option by option.
 	w.changes = slices.DeleteFunc(w.changes, func(c *change) bool {
-		return c.name == "" && (slices.Contains(c.stand, "qemu.argv") || slices.Contains(c.stand, "kernel.cmdline"))
+		return c.name == "" && (slices.Contains(c.stand, "qemu.argv") || slices.Contains(c.stand, "kernel.cmdline") ||
+			strings.HasPrefix(c.From+c.To, "Kernel command line: "))
 	})
 }
 
@@ -208,8 +209,11 @@ func (w *work) tier(cond *rules.Condition, c *change, f *report.Flip, a, b *repo
 	quoted := overlaps(c, report.SideFrom, a.Evidence) || overlaps(c, report.SideTo, b.Evidence)
 	if c.Harmless {
 		// A port differs always; the one that a verdict names matters.
-		if named(c, a, b) {
+		switch {
+		case named(c, a, b):
 			return 0
+		case c.measured && quoted && slices.Contains(c.Feeds, cond.ID):
+			return 3 // a threshold of the rule lies between
 		}
 		return -1
 	}
@@ -222,9 +226,9 @@ func (w *work) tier(cond *rules.Condition, c *change, f *report.Flip, a, b *repo
 		return 1
 	case c.free() && cond.Phase == "vm" || c.free() && cond.Phase == "image":
 		return 2
-	case quoted:
+	case quoted && (feeds || c.name == "" || named(c, a, b)):
 		return 3
-	case feeds && c.name != "" && c.known:
+	case feeds && c.name != "" && c.known && (c.input || !c.single()):
 		return 4
 	case feeds && c.name == "":
 		return 5
@@ -233,6 +237,10 @@ func (w *work) tier(cond *rules.Condition, c *change, f *report.Flip, a, b *repo
 	}
 	return -1
 }
+
+// single reports whether one run alone states it: nobody may have asked the
+// other.
+func (c *change) single() bool { return len(c.values[0]) == 0 || len(c.values[1]) == 0 }
 
 // imageParameters are the kernel's parameters that name the image.
 var imageParameters = []string{"BOOT_IMAGE", "init", "initrd", "root"}
@@ -287,9 +295,10 @@ func overlaps(c *change, side string, evidence []bundle.Evidence) bool {
 }
 
 // uncovered reports whether the condition's verdict in one run (0: from, 1: to)
-// does not compare with the other's, since that run broke before: a condition
-// that it needs failed there and passed in the other, or its step was not even
-// tried there and was in the other.
+// does not compare with the other's, since that run broke before: it left the
+// condition open where one that it needs failed, and passed in the other; or it
+// passed the condition though the step before was not even tried, and was in the
+// other.
 func (w *work) uncovered(id string, broken int) bool {
 	v := w.verdicts[id]
 	if v[broken].Status == report.Fail || v[1-broken].Status == report.Unknown {
@@ -300,7 +309,10 @@ func (w *work) uncovered(id string, broken int) bool {
 		if x[broken] == nil || x[broken].Status != report.Fail {
 			return false
 		}
-		return x[1-broken].Status == report.Pass || w.untried(n, broken) && x[1-broken].Status == report.Fail && !w.untried(n, 1-broken)
+		if w.untried(n, broken) {
+			return x[1-broken].Status == report.Pass || x[1-broken].Status == report.Fail && !w.untried(n, 1-broken)
+		}
+		return v[broken].Status == report.Unknown && x[1-broken].Status == report.Pass
 	})
 }
 
@@ -314,7 +326,7 @@ func (w *work) untried(id string, side int) bool {
 // rest lists what stands beside no flip, ranked, and counts the others.
 func (w *work) rest(c *report.Comparison) {
 	left := slices.Clone(w.changes)
-	left = slices.DeleteFunc(left, func(x *change) bool { return x.used || !x.known && x.name != "" && !x.Harmless })
+	left = slices.DeleteFunc(left, func(x *change) bool { return x.used || !x.Harmless && !x.counts() })
 	weight := func(x *change) int {
 		switch {
 		case x.Harmless:
@@ -350,8 +362,14 @@ func (w *work) rest(c *report.Comparison) {
 		c.Folded = append(c.Folded, report.Fold{Kind: k, Count: folded[k]})
 	}
 	for _, x := range w.changes {
-		if x.known && !x.Harmless || x.used {
+		if x.used || !x.Harmless && x.counts() {
 			c.Differences++
 		}
 	}
+}
+
+// counts reports whether a change that goes with no flip is a difference. A
+// fact that one run alone states is none: nobody may have asked the other.
+func (c *change) counts() bool {
+	return c.known && (c.name == "" || c.input || c.whole || !c.single())
 }

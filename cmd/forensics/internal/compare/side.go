@@ -61,11 +61,11 @@ func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 	}
 	facts := analyzers.Analyze(run, []*analyzers.Analyzer{collector}, profile.Params)
 	outcome := set.Evaluate(facts, profile.Params)
+	s.Report = report.Build(run, facts, outcome, profile.Name, false)
 	s.keep(facts, outcome, launches)
 	if t := started(facts); !t.IsZero() {
 		s.own = t // the host's clock, where it tells, not the guest's
 	}
-	s.Report = report.Build(run, facts, outcome, profile.Name, false)
 	return s
 }
 
@@ -110,6 +110,7 @@ func (s *Side) keep(facts *analyzers.Facts, outcome *rules.Outcome, launches []*
 		s.whole["kernel.cmdline"] = held[0].Evidence[0]
 	}
 	s.items = append(launchItems(launches), parameterItems(facts)...)
+	s.items = append(s.items, stageItem(facts, s.Report.Stage)...)
 	s.items = append(s.items, probeItems(facts, message.Mask)...)
 	s.items = append(s.items, factItems(facts, message.Mask)...)
 	for _, f := range facts.All() {

@@ -22,12 +22,12 @@ func summary(k key, a, b *item, from, to string) string {
 	case "qemu.device":
 		return "QEMU has " + change2(from, to, "no "+k.subject)
 	case "stage":
+		return "the boot reached " + change2(from, to, "nothing")
+	case "serial.reached":
 		if b == nil {
-			return "stage " + k.subject + " is no longer reached"
+			return "the console shows nothing of stage " + k.subject + " any more"
 		}
-		if a == nil {
-			return "stage " + k.subject + " is reached now"
-		}
+		return "the console shows stage " + k.subject + " now"
 	case "kernel.parameter":
 		name, where, _ := strings.Cut(k.subject, " ")
 		if where != "" {
@@ -141,10 +141,15 @@ func (w *work) reached(c *report.Comparison) string {
 // shown is the headline where one run shows a failure that the other does not
 // decide.
 func (w *work) shown(c *report.Comparison, observer bool) string {
+	cause := func(s *Side, id string) bool {
+		return slices.ContainsFunc(slices.Concat(s.Report.Causes, s.Report.Observer), func(x report.Cause) bool { return x.Condition == id })
+	}
 	for i := range c.Flips {
 		f := &c.Flips[i]
 		switch {
 		case w.observes(f.Condition) != observer:
+		case f.From == report.Unknown && !cause(w.to, f.Condition), f.To == report.Unknown && !cause(w.from.sides[0], f.Condition):
+			// It follows from another one.
 		case f.From == report.Unknown && f.To == report.Fail:
 			return fmt.Sprintf("%s fails, which A left open: %s", f.Condition, w.told(f.ToBecause, report.SideTo))
 		case f.To == report.Unknown && f.From == report.Fail:
@@ -188,8 +193,10 @@ func (w *work) nothing(c *report.Comparison) string {
 	}
 	s := count(c.Differences, "difference")
 	switch {
-	case c.Differences == 0:
+	case c.Differences == 0 && len(c.Folded)+len(c.Notes) == 0:
 		return "nothing differs"
+	case c.Differences == 0:
+		return "nothing differs that could matter"
 	case feeding == 0:
 		return s + ", none feeds a rule"
 	}
@@ -273,17 +280,49 @@ func list(ids []string) string {
 	}
 }
 
-// replaced is the headline where the earliest cause is another one.
+// replaced is the headline where the runs fail of something else: the first
+// cause of each that the other does not have.
 func (w *work) replaced(c *report.Comparison) string {
-	a, b := w.from.sides[0].Report.Causes, w.to.Report.Causes
-	if len(w.from.sides) > 1 || len(a) == 0 || len(b) == 0 {
+	if len(w.from.sides) > 1 {
 		return ""
 	}
-	x, y := &a[0], &b[0]
-	if x.Condition == y.Condition && message.Mask(x.Because) == message.Mask(y.Because) {
+	x, y := own(w.from.sides[0], w.to), own(w.to, w.from.sides[0])
+	if x == nil || y == nil {
 		return ""
 	}
-	return fmt.Sprintf("another failure: gone is %s (%s), new is %s (%s)", w.told(x.Because, report.SideFrom), x.Condition, w.told(y.Because, report.SideTo), y.Condition)
+	return fmt.Sprintf("another failure: %s %s (%s), %s %s (%s)",
+		w.absent("gone is", "no longer shown is", x, w.to, report.SideFrom), w.told(x.Because, report.SideFrom), x.Condition,
+		w.absent("new is", "now shown is", y, w.from.sides[0], report.SideTo), w.told(y.Because, report.SideTo), y.Condition)
+}
+
+// own is the first cause of a run that is no failure of the other, with the
+// same words.
+func own(s, other *Side) *report.Cause {
+	for i := range s.Report.Causes {
+		c := &s.Report.Causes[i]
+		if v := other.verdict(c.Condition); v.Status != report.Fail || message.Mask(v.Because) != message.Mask(c.Because) {
+			return c
+		}
+	}
+	return nil
+}
+
+// absent says that the other run does not have the cause: for sure where it
+// decides the condition, or could have shown the words and does not.
+func (w *work) absent(sure, open string, c *report.Cause, other *Side, side string) string {
+	if other.verdict(c.Condition).Status != report.Unknown {
+		return sure
+	}
+	for _, x := range w.changes {
+		text := x.From
+		if side == report.SideTo {
+			text = x.To
+		}
+		if strings.HasSuffix(x.Kind, ".message") && c.Because != "" && strings.Contains(text, c.Because) {
+			return sure
+		}
+	}
+	return open
 }
 
 // told is a verdict's sentence, with where it happened when a message says so.

@@ -68,8 +68,8 @@ func Build(run *bundle.Run, facts *analyzers.Facts, out *rules.Outcome, profile 
 // maxFacts bounds the facts of a report; a boot states some hundred that count.
 const maxFacts = 2000
 
-// read are the facts that rules asked for or that conditions rest on, each
-// value once an artifact, where it stands last.
+// read are the facts that rules asked for, that conditions rest on or verdicts
+// quote, each value once an artifact, where it stands last.
 func read(facts *analyzers.Facts, out *rules.Outcome) []Fact {
 	asked := map[string]bool{}
 	for i := range out.Verdicts {
@@ -84,8 +84,14 @@ func read(facts *analyzers.Facts, out *rules.Outcome) []Fact {
 	type place struct{ name, subject, value, artifact string }
 	last := map[place]int{}
 	var kept []*analyzers.Fact
+	quoted := map[bundle.Evidence]bool{}
+	for i := range out.Verdicts {
+		for _, ev := range out.Verdicts[i].Evidence {
+			quoted[ev] = true
+		}
+	}
 	for _, f := range facts.All() {
-		if asked[f.Name] || asked[f.Name+" *"] || asked[strings.TrimSpace(f.Name+" "+bundle.Printable(f.Subject))] {
+		if quoted[f.Evidence[0]] || asked[f.Name] || asked[f.Name+" *"] || asked[strings.TrimSpace(f.Name+" "+bundle.Printable(f.Subject))] {
 			last[place{f.Name, f.Subject, f.Value, f.Artifact()}] = len(kept)
 			kept = append(kept, f)
 		}
