@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,13 @@ type diffFlags struct {
 	all      bool
 	baseline []string
 }
+
+const diffStatus = `
+EXIT STATUS
+  0  no condition flipped, and none fails for another reason; with --all: none turned
+  1  one did
+  2  trouble: usage, files that cannot be read, bad rules, nothing to compare
+`
 
 func newDiff() *cobra.Command {
 	var o diffFlags
@@ -50,6 +58,7 @@ of the conditions, where each turned, and which runs failed the same way.`,
   forensics diff --all boot-logs`,
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c, args) },
 	}
+	c.SetHelpTemplate(c.HelpTemplate() + diffStatus)
 	f := c.Flags()
 	f.StringVarP(&o.format, "format", "f", "text", "`FORMAT`: "+oneOf(formats()))
 	f.StringVarP(&o.output, "output", "o", "", "write to `FILE`, as a whole or not at all, instead of standard output")
@@ -193,6 +202,9 @@ func (o *diffFlags) work(ctx context.Context, cat *catalogue, args []string, pro
 	return r, nil
 }
 
+// maxHistory bounds the runs of a history, which all are held in memory.
+const maxHistory = 2000
+
 // differ reads what is compared. One run is read after the other: what is
 // kept of each is small, what is needed to read it is not.
 type differ struct {
@@ -242,6 +254,9 @@ func (d *differ) many(args []string) ([]*compare.Side, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(saved) > maxHistory {
+			return nil, fmt.Errorf("%s: %d runs: more than %d are not compared", a, len(saved), maxHistory)
+		}
 		for i := range saved {
 			sides = append(sides, compare.Saved(saved[i], d.cat.set, d.cat.profile))
 		}
@@ -255,6 +270,9 @@ func (d *differ) many(args []string) ([]*compare.Side, error) {
 	runs, err := d.find(paths)
 	if err != nil {
 		return nil, err
+	}
+	if len(runs)+len(sides) > maxHistory {
+		return nil, fmt.Errorf("%d runs: more than %d are not compared; name fewer", len(runs)+len(sides), maxHistory)
 	}
 	for _, r := range runs {
 		s, err := d.read(r, len(runs))
@@ -291,8 +309,10 @@ func (d *differ) find(paths []string) ([]*bundle.Run, error) {
 // within returns the run with path p among those of its directory.
 func within(p string) *bundle.Run {
 	dir := filepath.Dir(p)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return nil
+	entries, err := os.ReadDir(dir)
+	named := func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), filepath.Base(p)) }
+	if err != nil || !slices.ContainsFunc(entries, named) {
+		return nil // reading all of a directory to find a mistyped name takes long
 	}
 	for _, r := range find([]string{dir}).runs {
 		if r.Path == path.Clean(filepath.ToSlash(p)) {
@@ -321,24 +341,40 @@ func (d *differ) read(r *bundle.Run, of int) (s *compare.Side, err error) {
 
 // chosen returns the one run of several that id names, or the only one.
 func chosen[T any](runs []T, names func(*T) (id, path string), arg, id string, read func(*T) (*compare.Side, error)) (*compare.Side, error) {
+	var found []int
+	ids := map[string]int{}
+	for i := range runs {
+		rid, rpath := names(&runs[i])
+		ids[rid]++
+		if id == "" || id == rid || id == rpath {
+			found = append(found, i)
+		}
+	}
+	if len(found) == 1 {
+		return read(&runs[found[0]])
+	}
 	var all []string
 	for i := range runs {
 		rid, rpath := names(&runs[i])
-		if id != "" && (id == rid || id == rpath) || id == "" && len(runs) == 1 {
-			return read(&runs[i])
+		if ids[rid] > 1 {
+			rid = rpath
 		}
 		all = append(all, rid)
 	}
+	example := all[0]
 	const shown = 10
 	more := ""
 	if len(all) > shown {
 		more = fmt.Sprintf(" and %d more", len(all)-shown)
 		all = all[:shown]
 	}
-	if id != "" {
+	switch {
+	case id != "" && len(found) > 1:
+		return nil, fmt.Errorf("%s holds %d runs %q: name one by its path (there are %s%s)", arg, len(found), id, strings.Join(all, ", "), more)
+	case id != "":
 		return nil, fmt.Errorf("%s holds no run %q: there are %s%s", arg, id, strings.Join(all, ", "), more)
 	}
-	return nil, fmt.Errorf("%s holds %d runs: name one, as in %s#%s (there are %s%s), or compare them all with --all", arg, len(runs), arg, all[0], strings.Join(all, ", "), more)
+	return nil, fmt.Errorf("%s holds %d runs: name one, as in %s#%s (there are %s%s), or compare them all with --all", arg, len(runs), arg, example, strings.Join(all, ", "), more)
 }
 
 // savedReport reads a report that was written as JSON, nil when the file is
@@ -365,8 +401,8 @@ func savedReport(name string) ([]report.Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if len(r.Runs) == 0 {
-		return nil, fmt.Errorf("%s: the report holds no run", name)
+	if err := r.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return r.Runs, nil
 }
