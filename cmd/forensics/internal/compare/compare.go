@@ -92,7 +92,9 @@ type change struct {
 	known    bool // both runs have items of the kind
 	used     bool // stands beside a flip
 	whole    bool // the values are all that there is of it
-	nth      int  // order among its like
+	// lone: one run alone states it; nobody may have asked the other.
+	lone bool
+	nth  int // order among its like
 	// stand are the facts that stand where a message stands.
 	stand []string
 	// values are those that only one side has, from and to.
@@ -321,7 +323,7 @@ func (w *work) change(k key, a, b *item, harmless, known bool) {
 		}
 	}
 	c.values = [2][]value{av, bv}
-	c.whole = of.one
+	c.whole, c.lone = of.one, a == nil || b == nil
 	if a != nil && b != nil && (len(av) == 0 || len(bv) == 0) {
 		// One has more of it than the other: that is not "none".
 		av, bv = a.values, b.values

@@ -215,3 +215,29 @@ func unworded(c *report.Comparison) {
 		}
 	}
 }
+
+// TestRegressed holds that a failure of what passed before, with its work done,
+// is no progress, also where another condition was mended.
+func TestRegressed(t *testing.T) {
+	set, _ := catalogue(t)
+	for _, p := range []struct{ from, to, condition string }{
+		// A had sudo missing and its volumes made; B has no disk that it knows.
+		{"sudo-missing", "disk-driver-missing", "vm.lvm"},
+		{"sudo-missing", "disk-driver-missing", "vm.unit-inactive"},
+		{"no-dhcp", "disko-error", "vm.lvm"},
+	} {
+		c := Two(read(t, filepath.Join(runs, p.from, "artifacts")), read(t, filepath.Join(runs, p.to, "artifacts")), set)
+		met := false
+		for _, f := range c.Flips {
+			if f.Condition == p.condition {
+				met = true
+				if f.From != report.Pass || f.To != report.Fail || f.NewlyReached {
+					t.Errorf("%s to %s: %+v", p.from, p.to, f)
+				}
+			}
+		}
+		if !met {
+			t.Errorf("%s to %s: %s did not flip", p.from, p.to, p.condition)
+		}
+	}
+}

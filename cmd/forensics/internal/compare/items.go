@@ -44,7 +44,7 @@ var inputs = []string{
 }
 
 func isInput(fact string) bool {
-	return strings.HasPrefix(fact, "iso.") || strings.HasPrefix(fact, "host.") || slices.Contains(inputs, fact)
+	return strings.HasPrefix(fact, "iso.") || fact == "nix.nar-hash" || strings.HasPrefix(fact, "host.") || slices.Contains(inputs, fact)
 }
 
 // structured are the facts that other items take apart, and those that only

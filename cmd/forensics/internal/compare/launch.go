@@ -10,26 +10,42 @@ import (
 	"forensics/analyzers/qemu"
 )
 
-// launchItems takes QEMU's command apart. Where a run has several, the last one
-// counts: a harness that starts QEMU again does so because the first was no
-// good. Order, identifiers, host ports and the directories of files are not
-// compared.
-func launchItems(ls []*qemu.Launch) []item {
-	if len(ls) == 0 {
+// chosen is the command that counts where a run has several: the last one, for
+// a harness that starts QEMU again does so because the first was no good; of
+// metadata rather than of a log, where the words of an argument run together.
+func chosen(run *bundle.Run, ls []*qemu.Launch) *qemu.Launch {
+	var best *qemu.Launch
+	exact := false
+	for _, l := range ls {
+		a := run.Artifact(l.Evidence.Path)
+		if is := a != nil && a.Kind == bundle.Metadata; is || !exact {
+			best, exact = l, is
+		}
+	}
+	return best
+}
+
+// launchItems takes QEMU's command apart. Order, identifiers, host ports and the
+// directories of files are not compared.
+func launchItems(command *qemu.Launch) []item {
+	if command == nil {
 		return nil
 	}
-	l := launch{ls[len(ls)-1], nil}
-	l.set("qemu.machine", "", "qemu.argv", "", or(l.Machine, "default"), l.at("machine", "M"))
-	l.set("qemu.accel", "", "qemu.accel", "", or(strings.Join(l.Accel, ", "), "default"), l.at("accel", "enable-kvm", "machine", "M"))
-	l.set("qemu.cpu", "", "qemu.cpu", "", or(l.CPU, "default"), l.at("cpu"))
+	l := launch{command, nil}
+	l.set("qemu.machine", "", "qemu.argv", "", l.raw(l.Machine, "machine", "M"), l.at("machine", "M"))
+	l.set("qemu.accel", "", "qemu.accel", "", l.raw(strings.Join(l.Accel, ", "), "accel"), l.at("accel", "enable-kvm", "machine", "M"))
+	l.set("qemu.cpu", "", "qemu.cpu", "", l.raw(l.CPU, "cpu"), l.at("cpu"))
 	if l.MemoryMiB > 0 {
 		l.set("qemu.memory", "", "qemu.memory", "", fmt.Sprintf("%d MiB", l.MemoryMiB), l.at("m"))
 	}
-	l.set("qemu.smp", "", "qemu.argv", "", fmt.Sprint(max(l.SMP, 1)), l.at("smp"))
-	l.set("qemu.firmware", "", "qemu.firmware", "", or(l.Firmware, "default"), l.at("bios", "pflash", "drive"))
+	l.set("qemu.smp", "", "qemu.argv", "", l.raw(fmt.Sprint(max(l.SMP, 1)), "smp"), l.at("smp"))
+	l.set("qemu.firmware", "", "qemu.firmware", "", strings.TrimSpace(or(l.Firmware, "default")+" "+base(l.BIOS)), l.at("bios", "pflash", "drive"))
 	l.set("qemu.boot", "", "qemu.argv", "", or(l.Boot, "default"), l.at("boot"))
 	l.set("qemu.kernel", "", "qemu.argv", "", or(base(l.Kernel), "none"), l.at("kernel"))
 	l.set("qemu.initrd", "", "qemu.argv", "", or(base(l.Initrd), "none"), l.at("initrd"))
+	if l.Append != "" {
+		l.set("qemu.option", "append", "qemu.argv", "", l.Append, l.at("append"))
+	}
 	l.set("qemu.display", "", "qemu.argv", "", or(l.Display, "default"), l.at("display", "nographic", "vnc"))
 	l.drives()
 	l.devices()
@@ -45,6 +61,26 @@ func launchItems(ls []*qemu.Launch) []item {
 type launch struct {
 	*qemu.Launch
 	items []item
+}
+
+// implied are the keys that may be left out before an option's first value.
+var implied = map[string]string{"machine": "type", "accel": "accel", "smp": "cpus", "cpu": "model"}
+
+// raw is the value of the last of the named options as it was written, with its
+// properties; else what QEMU takes.
+func (l *launch) raw(parsed string, names ...string) string {
+	for _, name := range names {
+		for i := len(l.Argv) - 2; i > 0; i-- {
+			if strings.HasPrefix(l.Argv[i], "-") && strings.TrimLeft(l.Argv[i], "-") == name {
+				_, v, named := strings.Cut(l.Argv[i+1], implied[names[0]]+"=")
+				if !named || !strings.HasPrefix(l.Argv[i+1], implied[names[0]]) {
+					v = l.Argv[i+1]
+				}
+				return maskPaths(v)
+			}
+		}
+	}
+	return or(parsed, "default")
 }
 
 // at is where the last of the named options stands that is there, the whole
@@ -103,12 +139,20 @@ func (l *launch) drives() {
 		if bus == "none" {
 			bus = or(l.attached(d.ID), "unattached")
 		}
+		if bus == "pflash" {
+			continue // the firmware
+		}
 		kind := []string{or(bus, "ide")}
 		if d.Format != "" {
 			kind = append(kind, d.Format)
 		}
 		if d.ReadOnly && bus != "cdrom" {
 			kind = append(kind, "read-only")
+		}
+		for _, k := range []string{"snapshot", "cache", "index", "unit", "werror", "rerror", "throttling.iops-total"} {
+			if v := d.Props[k]; v != "" {
+				kind = append(kind, k+"="+v)
+			}
 		}
 		text := strings.Join(kind, " ")
 		name := "qemu.drive"
@@ -138,6 +182,9 @@ func fileName(file string) string {
 func (l *launch) attached(id string) string {
 	for _, d := range l.Devices {
 		if id != "" && d.Props["drive"] == id {
+			if strings.HasPrefix(d.Driver, "virtio-blk") {
+				return "virtio" // what if=virtio makes
+			}
 			return d.Driver
 		}
 	}
@@ -162,6 +209,9 @@ func traits(props map[string]string) string {
 
 func (l *launch) devices() {
 	for _, d := range l.Devices {
+		if d.Props["drive"] != "" && strings.HasPrefix(d.Driver, "virtio-blk") {
+			continue // the drive tells
+		}
 		text := d.Driver
 		if t := traits(d.Props); t != "" {
 			text += "," + t

@@ -16,7 +16,7 @@ import (
 var order = []string{
 	"qemu.drive", "qemu.device", "qemu.netdev", "qemu.memory", "qemu.cpu", "qemu.accel", "qemu.machine", "qemu.smp", "qemu.firmware",
 	"qemu.hostfwd", "qemu.kernel", "qemu.initrd", "qemu.boot", "qemu.option",
-	"kernel.parameter", "iso.file", "unit.key", "host.probe", "qemu.serial", "qemu.chardev", "qemu.display", "qemu.version", "stage", "unit.state", "",
+	"kernel.parameter", "iso.file", "iso.image", "unit.key", "host.probe", "qemu.serial", "qemu.chardev", "qemu.display", "qemu.version", "stage", "unit.state", "",
 	"guest.probe", "kernel.message", "journal.message", "console.message", "stage.time", "harness.message", "build.message",
 }
 
@@ -228,19 +228,20 @@ func (w *work) tier(cond *rules.Condition, c *change, f *report.Flip, a, b *repo
 		return 2
 	case quoted && (feeds || c.name == "" || named(c, a, b)):
 		return 3
-	case feeds && c.name != "" && c.known && (c.input || !c.single()):
+	case feeds && c.name != "" && c.known && (c.input || !c.lone):
 		return 4
 	case feeds && c.name == "":
 		return 5
+	case c.Kind == "iso.image" && c.known && !observed(cond):
+		return 6
 	case c.input && c.known && slices.ContainsFunc(c.Feeds, func(id string) bool { return slices.Contains(w.needs[cond.ID], id) }):
 		return 6
 	}
 	return -1
 }
 
-// single reports whether one run alone states it: nobody may have asked the
-// other.
-func (c *change) single() bool { return len(c.values[0]) == 0 || len(c.values[1]) == 0 }
+// observed reports whether a condition has nothing to do with the image.
+func observed(cond *rules.Condition) bool { return cond.Phase != "image" && cond.Phase != "vm" }
 
 // imageParameters are the kernel's parameters that name the image.
 var imageParameters = []string{"BOOT_IMAGE", "init", "initrd", "root"}
@@ -371,5 +372,5 @@ func (w *work) rest(c *report.Comparison) {
 // counts reports whether a change that goes with no flip is a difference. A
 // fact that one run alone states is none: nobody may have asked the other.
 func (c *change) counts() bool {
-	return c.known && (c.name == "" || c.input || c.whole || !c.single())
+	return c.known && (c.name == "" || c.input || c.whole || !c.lone)
 }

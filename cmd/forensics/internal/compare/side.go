@@ -7,6 +7,7 @@ import (
 	"forensics/analyzers"
 	"forensics/analyzers/all"
 	"forensics/analyzers/bundle"
+	"forensics/analyzers/iso"
 	"forensics/analyzers/journal"
 	"forensics/analyzers/qemu"
 	"forensics/cmd/forensics/internal/compare/message"
@@ -62,7 +63,10 @@ func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 	facts := analyzers.Analyze(run, []*analyzers.Analyzer{collector}, profile.Params)
 	outcome := set.Evaluate(facts, profile.Params)
 	s.Report = report.Build(run, facts, outcome, profile.Name, false)
-	s.keep(facts, outcome, launches)
+	s.keep(facts, outcome, chosen(run, launches))
+	if digest, ev := iso.Booted(run); digest != "" {
+		s.items = append(s.items, item{key: key{"iso.image", "sha256"}, fact: "iso.image", values: []value{{masked: digest, shown: digest, ev: []bundle.Evidence{ev}}}})
+	}
 	if t := started(facts); !t.IsZero() {
 		s.own = t // the host's clock, where it tells, not the guest's
 	}
@@ -94,7 +98,7 @@ func firstEntry(logs []*journal.Log) time.Time {
 }
 
 // keep keeps what rules asked for and what the facts say.
-func (s *Side) keep(facts *analyzers.Facts, outcome *rules.Outcome, launches []*qemu.Launch) {
+func (s *Side) keep(facts *analyzers.Facts, outcome *rules.Outcome, launch *qemu.Launch) {
 	for i := range outcome.Verdicts {
 		v := &outcome.Verdicts[i]
 		s.consulted[v.Condition.ID] = v.Consulted
@@ -102,14 +106,17 @@ func (s *Side) keep(facts *analyzers.Facts, outcome *rules.Outcome, launches []*
 	}
 	s.whole = map[string]bundle.Evidence{}
 	for _, f := range inputs {
-		if strings.HasPrefix(f, "qemu.") && len(launches) > 0 {
-			s.whole[f] = launches[len(launches)-1].Evidence
+		if strings.HasPrefix(f, "qemu.") && launch != nil {
+			s.whole[f] = launch.Evidence
 		}
 	}
 	if held, _ := facts.Last("kernel.cmdline", ""); len(held) > 0 {
 		s.whole["kernel.cmdline"] = held[0].Evidence[0]
 	}
-	s.items = append(launchItems(launches), parameterItems(facts)...)
+	s.items = append(launchItems(launch), parameterItems(facts)...)
+	if held, conflict := facts.Last("nix.nar-hash", ""); len(held) > 0 && !conflict {
+		s.items = append(s.items, item{key: key{"iso.image", "NAR hash"}, fact: "nix.nar-hash", values: []value{{masked: held[0].Value, shown: held[0].Value, ev: held[0].Evidence[:1]}}})
+	}
 	s.items = append(s.items, stageItem(facts, s.Report.Stage)...)
 	s.items = append(s.items, probeItems(facts, message.Mask)...)
 	s.items = append(s.items, factItems(facts, message.Mask)...)
@@ -145,19 +152,24 @@ func factName(name, subject string) string {
 func Saved(r report.Run, set *rules.Set, profile rules.Profile) *Side {
 	s := &Side{Report: r, params: profile.Params, consulted: map[string][]string{}, untried: map[string]bool{}, messages: &message.Set{}, times: &timing.Times{}}
 	facts := analyzers.NewFacts(analyzers.Types(all.List))
-	var launches []*qemu.Launch
+	var launch *qemu.Launch
+	metadata := map[string]bool{}
+	for _, a := range r.Artifacts {
+		metadata[a.Path] = a.Kind == string(bundle.Metadata)
+	}
 	for _, f := range r.Facts {
 		fact := &analyzers.Fact{Name: f.Name, Subject: f.Subject, Value: f.Value, Evidence: f.Evidence}
 		if facts.Add(fact) != nil {
 			continue // of another version
 		}
 		if f.Name == "qemu.argv" {
-			if l := qemu.NewLaunch(f.Value, f.Evidence[0]); l != nil {
-				launches = append(launches, l)
+			l := qemu.NewLaunch(f.Value, f.Evidence[0])
+			if l != nil && (launch == nil || metadata[l.Evidence.Path] || !metadata[launch.Evidence.Path]) {
+				launch = l
 			}
 		}
 	}
-	s.keep(facts, set.Evaluate(facts, profile.Params), launches)
+	s.keep(facts, set.Evaluate(facts, profile.Params), launch)
 	s.own = started(facts)
 	return s
 }

@@ -34,6 +34,8 @@ func summary(k key, a, b *item, from, to string) string {
 			return strings.Trim(where, "()") + " gives the kernel " + change2(from, to, "no "+name)
 		}
 		return "the kernel gets " + change2(from, to, "no "+name)
+	case "iso.image":
+		return "another boot image: its " + k.subject + " is " + change2(from, to, "not known")
 	case "unit.state":
 		return k.subject + " is " + change2(from, to, "not seen")
 	}
