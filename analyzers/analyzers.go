@@ -25,6 +25,8 @@
 //   - Facts of one artifact are ordered by where they stand in it; "last" means
 //     last in that artifact. Values are judged per artifact: where the last
 //     values of two artifacts differ, the value is in conflict.
+//   - A result does not change once its analyzer has returned: those that
+//     require it run at the same time.
 //   - An analyzer that fails or panics makes nothing fail: its facts are
 //     missing, those who require it do not run, and the report says why.
 //
@@ -161,7 +163,21 @@ func (fs *Facts) Of(name, subject string) []*Fact { return fs.by[name+"\x00"+sub
 // Add adds f. It fails when the name or value is not declared or evidence is
 // missing.
 func (fs *Facts) Add(f *Fact) error {
-	t := fs.types[f.Name]
+	if err := f.check(fs.types[f.Name]); err != nil {
+		return err
+	}
+	fs.put(f)
+	return nil
+}
+
+func (fs *Facts) put(f *Fact) {
+	key := f.Name + "\x00" + f.Subject
+	fs.by[key] = append(fs.by[key], f)
+	fs.all = append(fs.all, f)
+}
+
+// check holds f to its declaration.
+func (f *Fact) check(t *FactType) error {
 	switch {
 	case t == nil:
 		return fmt.Errorf("fact %q is not declared", f.Name)
@@ -170,9 +186,6 @@ func (fs *Facts) Add(f *Fact) error {
 	case len(f.Evidence) == 0:
 		return fmt.Errorf("fact %s %s=%s has no evidence", f.Name, f.Subject, f.Value)
 	}
-	key := f.Name + "\x00" + f.Subject
-	fs.by[key] = append(fs.by[key], f)
-	fs.all = append(fs.all, f)
 	return nil
 }
 
@@ -212,79 +225,106 @@ func (fs *Facts) Last(name, subject string) (last []*Fact, conflict bool) {
 func after(f, g *Fact) bool { return f.Evidence[0].Start >= g.Evidence[0].Start }
 
 // Analyze runs the analyzers on run, each once, those that others require
-// first, and returns the facts they state. Problems go to run.Problems.
+// first, and returns the facts they state. Problems go to run.Problems. What
+// does not require each other runs at the same time; facts and problems stand
+// in the order of the list all the same.
 func Analyze(run *bundle.Run, list []*Analyzer, params Params) *Facts {
 	facts := NewFacts(Types(list))
 	for _, a := range run.Of(bundle.NativeJ) {
 		facts.merged[a.Path] = true
 	}
-	results := map[*Analyzer]any{}
-	failed := map[*Analyzer]string{}
-	problem := func(p, text string) {
-		run.Problems = append(run.Problems, bundle.Problem{Path: p, Text: text})
-	}
+	tasks := map[*Analyzer]*task{}
+	var order []*task
 	var visit func(*Analyzer)
-	done := map[*Analyzer]bool{}
 	visit = func(a *Analyzer) {
-		if done[a] {
+		if tasks[a] != nil {
 			return
 		}
-		done[a] = true
-		var missing []string
+		t := &task{Analyzer: a, done: make(chan struct{})}
+		tasks[a] = t
 		for _, r := range a.Requires {
 			visit(r)
-			if failed[r] != "" {
-				missing = append(missing, r.Name)
-			}
+			t.needs = append(t.needs, tasks[r])
 		}
-		if len(missing) > 0 {
-			sort.Strings(missing)
-			failed[a] = "needs " + strings.Join(missing, ", ")
-			problem("", fmt.Sprintf("analyzer %s did not run: %s", a.Name, failed[a]))
-			return
-		}
-		res, err := apply(a, run, params, results, facts, problem)
-		if err != nil {
-			failed[a] = err.Error()
-			problem("", fmt.Sprintf("analyzer %s failed: %v; what it would show stays unknown", a.Name, err))
-			return
-		}
-		results[a] = res
+		order = append(order, t)
 	}
 	for _, a := range list {
 		visit(a)
 	}
+	for _, t := range order {
+		go t.run(run, params, facts.types)
+	}
+	for _, t := range order {
+		<-t.done
+		run.Problems = append(run.Problems, t.problems...)
+		for _, f := range t.stated {
+			facts.put(f)
+		}
+	}
 	return facts
 }
 
-func apply(a *Analyzer, run *bundle.Run, params Params, results map[*Analyzer]any, facts *Facts, problem func(p, text string)) (res any, err error) {
-	var stated []*Fact
-	pass := &Pass{Analyzer: a, Run: run, Params: params, ResultOf: map[*Analyzer]any{}, Problem: problem}
-	pass.State = func(name, subject, value string, ev ...bundle.Evidence) {
-		stated = append(stated, &Fact{Name: name, Subject: subject, Value: value, Evidence: ev, By: a.Name})
+// task is one analyzer at work.
+type task struct {
+	*Analyzer
+	needs    []*task
+	done     chan struct{} // closed when all below is final
+	result   any
+	failed   string // why there is no result, "" when there is one
+	stated   []*Fact
+	problems []bundle.Problem
+}
+
+func (t *task) run(run *bundle.Run, params Params, types map[string]*FactType) {
+	defer close(t.done)
+	var missing []string
+	results := map[*Analyzer]any{}
+	for _, n := range t.needs {
+		<-n.done
+		if n.failed != "" {
+			missing = append(missing, n.Name)
+		}
+		results[n.Analyzer] = n.result
 	}
-	for _, r := range a.Requires {
-		pass.ResultOf[r] = results[r]
+	if len(missing) > 0 {
+		sort.Strings(missing)
+		t.failed = "needs " + strings.Join(missing, ", ")
+		t.problem("", fmt.Sprintf("analyzer %s did not run: %s", t.Name, t.failed))
+		return
+	}
+	if err := t.apply(run, params, results, types); err != nil {
+		t.failed, t.result, t.stated = err.Error(), nil, nil
+		t.problem("", fmt.Sprintf("analyzer %s failed: %v; what it would show stays unknown", t.Name, err))
+	}
+}
+
+func (t *task) problem(p, text string) {
+	t.problems = append(t.problems, bundle.Problem{Path: p, Text: text})
+}
+
+func (t *task) apply(run *bundle.Run, params Params, results map[*Analyzer]any, types map[string]*FactType) (err error) {
+	pass := &Pass{Analyzer: t.Analyzer, Run: run, Params: params, ResultOf: results, Problem: t.problem}
+	pass.State = func(name, subject, value string, ev ...bundle.Evidence) {
+		t.stated = append(t.stated, &Fact{Name: name, Subject: subject, Value: value, Evidence: ev, By: t.Name})
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			res, err = nil, fmt.Errorf("internal error: %v", v)
+			err = fmt.Errorf("internal error: %v", v)
 		}
 	}()
-	res, err = a.Run(pass)
-	if err != nil {
-		return nil, err
+	if t.result, err = t.Run(pass); err != nil {
+		return err
 	}
-	for _, f := range stated {
+	for _, f := range t.stated {
 		f.detach()
-		if !declares(a, f.Name) {
-			return nil, fmt.Errorf("internal error: states undeclared fact %q", f.Name)
+		if !declares(t.Analyzer, f.Name) {
+			return fmt.Errorf("internal error: states undeclared fact %q", f.Name)
 		}
-		if err := facts.Add(f); err != nil {
-			return nil, fmt.Errorf("internal error: %w", err)
+		if err := f.check(types[f.Name]); err != nil {
+			return fmt.Errorf("internal error: %w", err)
 		}
 	}
-	return res, nil
+	return nil
 }
 
 func declares(a *Analyzer, name string) bool {

@@ -62,7 +62,7 @@ type Command struct {
 	// JSON is the JSON in the answer, nil when there is none.
 	JSON *Document
 
-	words []string // of the text of, once somebody asked
+	words []string // of the text of
 	of    string
 }
 
@@ -104,6 +104,7 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 		for _, c := range d.Commands {
 			c.JSON = document(c.Answer)
+			c.words, c.of = slices.Clip(Words(c.Text)), c.Text
 		}
 		ds = append(ds, d)
 	}
@@ -538,10 +539,10 @@ func isEcho(text string) bool {
 // Words returns the simple command that decides what c answers: without
 // variable assignments, sudo, grouping, redirections and what follows the
 // first operator. Callers must not change them: every interpreter asks, so that
-// they are split once.
+// they are split once, when the dialogue is read.
 func (c *Command) Words() []string {
-	if c.words == nil || c.of != c.Text {
-		c.words, c.of = slices.Clip(Words(c.Text)), c.Text
+	if c.of != c.Text {
+		return Words(c.Text)
 	}
 	return c.words
 }

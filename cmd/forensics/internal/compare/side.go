@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -48,19 +49,20 @@ type span struct {
 func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 	s := &Side{read: true, bundle: images(run), params: profile.Params, consulted: map[string][]string{}, untried: map[string]bool{}}
 	var launches []*qemu.Launch
-	collector := &analyzers.Analyzer{
-		Name:     "compare",
-		Doc:      "Keeps what a comparison needs.",
-		Requires: all.List,
-		Run: func(p *analyzers.Pass) (any, error) {
-			launches = qemu.From(p)
-			s.messages = message.Collect(p)
-			s.times = timing.Collect(p)
-			s.own = firstEntry(journal.From(p))
-			return nil, nil
-		},
+	s.messages, s.times = &message.Set{}, &timing.Times{}
+	reader := func(name string, requires []*analyzers.Analyzer, read func(*analyzers.Pass)) *analyzers.Analyzer {
+		return &analyzers.Analyzer{Name: name, Doc: "Keeps what a comparison needs.", Requires: requires,
+			Run: func(p *analyzers.Pass) (any, error) {
+				read(p)
+				return nil, nil
+			}}
 	}
-	facts := analyzers.Analyze(run, []*analyzers.Analyzer{collector}, profile.Params)
+	list := append(slices.Clip(all.List),
+		reader("launches", []*analyzers.Analyzer{qemu.Analyzer}, func(p *analyzers.Pass) { launches = qemu.From(p) }),
+		reader("entries", []*analyzers.Analyzer{journal.Analyzer}, func(p *analyzers.Pass) { s.own = firstEntry(journal.From(p)) }),
+		reader("messages", message.Requires, func(p *analyzers.Pass) { s.messages = message.Collect(p) }),
+		reader("times", timing.Requires, func(p *analyzers.Pass) { s.times = timing.Collect(p) }))
+	facts := analyzers.Analyze(run, list, profile.Params)
 	outcome := set.Evaluate(facts, profile.Params)
 	s.Report = report.Build(run, facts, outcome, profile.Name, false)
 	s.keep(facts, outcome, chosen(run, launches))
