@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"math"
@@ -47,10 +48,16 @@ func Collect(p *analyzers.Pass) *Set {
 		set:       newSet(),
 		dialogues: map[string]*commands.Dialogue{},
 		taken:     map[string][]span{},
+		ends:      map[string]int64{},
 		traces:    map[speaker]*traceback{},
 	}
 	for _, d := range commands.From(p) {
 		c.dialogues[d.Path] = d
+	}
+	for _, t := range console.From(p) {
+		if t.Artifact.Kind == bundle.Serial {
+			c.ends[t.Path] = int64(bytes.LastIndexByte(t.Data, '\n') + 1)
+		}
 	}
 	for _, l := range units.From(p) {
 		c.journal(l)
@@ -76,6 +83,7 @@ type collector struct {
 	set       *Set
 	dialogues map[string]*commands.Dialogue
 	taken     map[string][]span // by path: what journals and the kernel said there
+	ends      map[string]int64  // of transcripts: where the last whole line ends
 	traces    map[speaker]*traceback
 
 	mask    masker
@@ -262,6 +270,13 @@ func clip(s string, n int) string {
 	return s[:n]
 }
 
+// halved reports whether what ends there may be half a message: a transcript
+// that was cut ends within a line.
+func (c *collector) halved(path string, end int64) bool {
+	whole, ok := c.ends[path]
+	return ok && end > whole
+}
+
 // journal takes the entries of one answer or artifact.
 func (c *collector) journal(l *units.Log) {
 	cover, ring := c.journalCover(l), false
@@ -282,6 +297,9 @@ func (c *collector) journal(l *units.Log) {
 		e := &l.Entries[i]
 		if taken {
 			c.taken[l.Path] = append(c.taken[l.Path], span{e.Evidence.Start, e.Evidence.End})
+		}
+		if c.halved(l.Path, e.Evidence.End) {
+			continue
 		}
 		w := where{class: Journal, source: e.Ident, cover: cover, urgent: e.Priority >= 0 && e.Priority <= errorPriority}
 		if e.Ident == "kernel" && e.PID == 0 {
@@ -410,6 +428,9 @@ func (c *collector) kernel(l *kernel.Log) {
 			next++
 		}
 		if next < len(entries) && entries[next].start <= m.Evidence.Start {
+			continue
+		}
+		if c.halved(l.Path, m.Evidence.End) {
 			continue
 		}
 		if onConsole {

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"path"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func (c *collector) console(t *console.Transcript) {
 	}
 	for i := range t.Lines {
 		l := &t.Lines[i]
-		if l.Typed {
+		if l.Typed || i == len(t.Lines)-1 && !bytes.HasSuffix(t.Data, []byte("\n")) && t.Artifact.Kind == bundle.Serial {
 			continue
 		}
 		for j := range l.Pieces {
