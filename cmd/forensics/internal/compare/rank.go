@@ -150,7 +150,7 @@ func (w *work) flip(cond *rules.Condition, a, b *report.Verdict) report.Flip {
 	f.Evidence = append(sided(report.SideFrom, a.Evidence[:min(len(a.Evidence), maxEvidence)]), sided(report.SideTo, b.Evidence[:min(len(b.Evidence), maxEvidence)])...)
 	var at []ranked
 	for _, c := range w.changes {
-		if tier := w.tier(cond, c, &f, a, b); tier >= 0 {
+		if tier := w.tier(cond, c, a, b); tier >= 0 {
 			at = append(at, ranked{c, tier, !named(c, a, b), !c.input, !c.input && (c.From == "") != (c.To == "")})
 		}
 	}
@@ -205,7 +205,7 @@ func named(c *change, a, b *report.Verdict) bool {
 }
 
 // tier ranks a change beside a flip, -1 when it does not belong there.
-func (w *work) tier(cond *rules.Condition, c *change, f *report.Flip, a, b *report.Verdict) int {
+func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int {
 	quoted := overlaps(c, report.SideFrom, a.Evidence) || overlaps(c, report.SideTo, b.Evidence)
 	if c.Harmless {
 		// A port differs always; the one that a verdict names matters.
@@ -243,18 +243,21 @@ func (w *work) tier(cond *rules.Condition, c *change, f *report.Flip, a, b *repo
 // observed reports whether a condition has nothing to do with the image.
 func observed(cond *rules.Condition) bool { return cond.Phase != "image" && cond.Phase != "vm" }
 
-// imageParameters are the kernel's parameters that name the image.
-var imageParameters = []string{"BOOT_IMAGE", "init", "initrd", "root"}
+// tame are the kernel's parameters that name the image, and those that say only
+// how much of the boot is shown, and where.
+var tame = []string{
+	"BOOT_IMAGE", "init", "initrd", "root",
+	"console", "earlyprintk", "ignore_loglevel", "loglevel", "quiet", "splash", "systemd.show_status", "udev.log_level", "rd.udev.log_level", "vga",
+}
 
 // free reports whether c is a word to the guest that may mean anything to it: a
-// parameter of the kernel that does not name the image, or a string that QEMU
-// hands over.
+// parameter of the kernel, or a string that QEMU hands over.
 func (c *change) free() bool {
 	switch {
 	case c.Harmless || !c.known:
 		return false
 	case c.Kind == "kernel.parameter":
-		return !slices.Contains(imageParameters, c.Subject) && c.name == "kernel.cmdline"
+		return !slices.Contains(tame, c.Subject) && c.name == "kernel.cmdline"
 	case c.Kind == "qemu.option":
 		return c.Subject == "fw_cfg" || c.Subject == "smbios" || c.Subject == "append"
 	}
