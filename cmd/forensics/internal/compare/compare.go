@@ -39,6 +39,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -116,7 +117,7 @@ func compare(from *group, to *Side, set *rules.Set) *report.Comparison {
 		switch {
 		case v[0].Status != v[1].Status:
 			c.Flips = append(c.Flips, w.flip(cond, v[0], v[1]))
-		case v[0].Status == report.Fail && message.Mask(v[0].Because) != message.Mask(v[1].Because):
+		case v[0].Status == report.Fail && !sameWords(v[0].Because, v[1].Because):
 			c.Mechanisms = append(c.Mechanisms, w.flip(cond, v[0], v[1]))
 		}
 	}
@@ -124,6 +125,14 @@ func compare(from *group, to *Side, set *rules.Set) *report.Comparison {
 	c.Headline = w.headline(c)
 	return c.Redacted()
 }
+
+// sameWords reports whether two sentences tell of the same mechanism: variable
+// parts apart, and how many of them are listed.
+func sameWords(a, b string) bool { return mechanism(a) == mechanism(b) }
+
+var listRe = regexp.MustCompile(`<n>(?:, <n>)+`)
+
+func mechanism(s string) string { return listRe.ReplaceAllString(message.Mask(s), "<n>") }
 
 // closure finds what each condition needs, directly or not.
 func (w *work) closure() {

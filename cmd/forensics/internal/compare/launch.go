@@ -33,7 +33,7 @@ func launchItems(command *qemu.Launch) []item {
 	}
 	l := launch{command, nil}
 	l.set("qemu.machine", "", "qemu.argv", "", l.raw(l.Machine, "machine", "M"), l.at("machine", "M"))
-	l.set("qemu.accel", "", "qemu.accel", "", l.raw(strings.Join(l.Accel, ", "), "accel"), l.at("accel", "enable-kvm", "machine", "M"))
+	l.set("qemu.accel", "", "qemu.accel", "", or(strings.Join(l.Accel, ", "), "default"), l.at("accel", "enable-kvm", "machine", "M"))
 	l.set("qemu.cpu", "", "qemu.cpu", "", l.raw(l.CPU, "cpu"), l.at("cpu"))
 	if l.MemoryMiB > 0 {
 		l.set("qemu.memory", "", "qemu.memory", "", fmt.Sprintf("%d MiB", l.MemoryMiB), l.at("m"))
@@ -64,23 +64,19 @@ type launch struct {
 }
 
 // implied are the keys that may be left out before an option's first value.
-var implied = map[string]string{"machine": "type", "accel": "accel", "smp": "cpus", "cpu": "model"}
+var implied = map[string]string{"machine": "type", "smp": "cpus", "cpu": "model"}
 
-// raw is the value of the last of the named options as it was written, with its
+// raw are the values of the named options as they were written, with their
 // properties; else what QEMU takes.
 func (l *launch) raw(parsed string, names ...string) string {
-	for _, name := range names {
-		for i := len(l.Argv) - 2; i > 0; i-- {
-			if strings.HasPrefix(l.Argv[i], "-") && strings.TrimLeft(l.Argv[i], "-") == name {
-				_, v, named := strings.Cut(l.Argv[i+1], implied[names[0]]+"=")
-				if !named || !strings.HasPrefix(l.Argv[i+1], implied[names[0]]) {
-					v = l.Argv[i+1]
-				}
-				return maskPaths(v)
-			}
+	var all []string
+	for i := 1; i+1 < len(l.Argv); i++ {
+		if !strings.HasPrefix(l.Argv[i], "-") || !slices.Contains(names, strings.TrimLeft(l.Argv[i], "-")) {
+			continue
 		}
+		all = append(all, maskPaths(strings.TrimPrefix(l.Argv[i+1], implied[names[0]]+"=")))
 	}
-	return or(parsed, "default")
+	return or(strings.Join(all, ","), or(parsed, "default"))
 }
 
 // at is where the last of the named options stands that is there, the whole

@@ -228,7 +228,7 @@ func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int 
 		return 2
 	case quoted && (feeds || c.name == "" || named(c, a, b)):
 		return 3
-	case feeds && c.name != "" && c.known && (c.input || !c.lone):
+	case feeds && c.name != "" && c.known && (c.complete() || !c.lone):
 		return 4
 	case feeds && c.name == "":
 		return 5
@@ -316,7 +316,23 @@ func (w *work) uncovered(id string, broken int) bool {
 		if w.untried(n, broken) {
 			return x[1-broken].Status == report.Pass || x[1-broken].Status == report.Fail && !w.untried(n, 1-broken)
 		}
+		if c := w.set.Condition(n); c == nil || c.Phase == "vm" || c.Observer {
+			return false // in the guest, one thing may be asked where another failed
+		}
 		return v[broken].Status == report.Unknown && x[1-broken].Status == report.Pass
+	}) || w.onlyTried(id, broken)
+}
+
+// onlyTried reports whether a condition fails in one run with the very words of
+// a step that the other, in which it passed, had not tried.
+func (w *work) onlyTried(id string, broken int) bool {
+	v := w.verdicts[id]
+	if v[broken].Status != report.Pass || v[1-broken].Status != report.Fail {
+		return false
+	}
+	return slices.ContainsFunc(w.set.Conditions(), func(n *rules.Condition) bool {
+		x := w.verdicts[n.ID]
+		return w.untried(n.ID, broken) && x[1-broken].Status == report.Fail && sameWords(x[1-broken].Because, v[1-broken].Because)
 	})
 }
 
@@ -372,8 +388,12 @@ func (w *work) rest(c *report.Comparison) {
 	}
 }
 
+// complete reports whether the change is of something that was read as a whole,
+// so that what is not in it is not there: QEMU's command, the kernel's, an image.
+func (c *change) complete() bool { return c.input && !strings.HasPrefix(c.name, "unit.") }
+
 // counts reports whether a change that goes with no flip is a difference. A
 // fact that one run alone states is none: nobody may have asked the other.
 func (c *change) counts() bool {
-	return c.known && (c.name == "" || c.input || c.whole || !c.lone)
+	return c.known && (c.name == "" || c.complete() || c.whole || !c.lone)
 }

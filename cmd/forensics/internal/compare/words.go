@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"forensics/analyzers/bundle"
-	"forensics/cmd/forensics/internal/compare/message"
 	"forensics/cmd/forensics/internal/report"
 )
 
@@ -101,6 +100,12 @@ func (w *work) headline(c *report.Comparison) string {
 		return "no condition flipped; " + w.nothing(c)
 	}
 	if f := w.root(c); f != nil {
+		if w.observes(f.Condition) {
+			// Who watched matters less than what failed in the guest.
+			if s := w.shown(c, false); s != "" {
+				return s
+			}
+		}
 		return w.turned(c, f)
 	}
 	if s := w.replaced(c); s != "" {
@@ -153,10 +158,22 @@ func (w *work) shown(c *report.Comparison, observer bool) string {
 		case f.From == report.Unknown && !cause(w.to, f.Condition), f.To == report.Unknown && !cause(w.from.sides[0], f.Condition):
 			// It follows from another one.
 		case f.From == report.Unknown && f.To == report.Fail:
-			return fmt.Sprintf("%s fails, which A left open: %s", f.Condition, w.told(f.ToBecause, report.SideTo))
+			return fmt.Sprintf("%s fails, which A left open: %s%s", f.Condition, w.told(f.ToBecause, report.SideTo), withInput(f))
 		case f.To == report.Unknown && f.From == report.Fail:
-			return fmt.Sprintf("%s is left open, which failed in A: %s", f.Condition, w.told(f.FromBecause, report.SideFrom))
+			return fmt.Sprintf("%s is left open, which failed in A: %s%s", f.Condition, w.told(f.FromBecause, report.SideFrom), withInput(f))
 		}
+	}
+	return ""
+}
+
+// withInput adds what the run was started with, where that goes with a flip.
+func withInput(f *report.Flip) string {
+	if len(f.Changes) == 0 {
+		return ""
+	}
+	c := &f.Changes[0]
+	if strings.HasPrefix(c.Kind, "qemu.") && isInput(c.Kind) || c.Kind == "kernel.parameter" || c.Kind == "iso.file" {
+		return "; " + c.Summary
 	}
 	return ""
 }
@@ -250,7 +267,27 @@ func (w *work) turned(c *report.Comparison, f *report.Flip) string {
 	case f.From == report.Fail && !strings.Contains(reason, quote(f.FromBecause, "?")):
 		s += "; in A: " + w.told(f.FromBecause, report.SideFrom)
 	}
-	return s + w.next(f)
+	return s + w.next(f) + w.mended(c, f)
+}
+
+// mended names what had been a cause in A and passes now, where something else
+// fails instead.
+func (w *work) mended(c *report.Comparison, f *report.Flip) string {
+	if f.To != report.Fail {
+		return ""
+	}
+	var ids []string
+	for i := range c.Flips {
+		o := &c.Flips[i]
+		was := slices.ContainsFunc(w.from.sides[0].Report.Causes, func(x report.Cause) bool { return x.Condition == o.Condition })
+		if o.From == report.Fail && o.To == report.Pass && was {
+			ids = append(ids, o.Condition)
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	return "; mended: " + list(ids)
 }
 
 // next is what fails now that f passes, and did not fail that way before.
@@ -261,8 +298,12 @@ func (w *work) next(f *report.Flip) string {
 	}
 	c := &causes[0]
 	for _, s := range w.from.sides {
-		if v := s.verdict(c.Condition); v.Status == report.Fail && message.Mask(v.Because) == message.Mask(c.Because) {
+		switch v := s.verdict(c.Condition); {
+		case v.Status != report.Fail:
+		case sameWords(v.Because, c.Because):
 			return ""
+		default:
+			return "; " + c.Condition + " still fails, for another reason: " + w.told(c.Because, report.SideTo)
 		}
 	}
 	return "; now " + c.Condition + " fails: " + w.told(c.Because, report.SideTo)
@@ -302,17 +343,17 @@ func (w *work) replaced(c *report.Comparison) string {
 func own(s, other *Side) *report.Cause {
 	for i := range s.Report.Causes {
 		c := &s.Report.Causes[i]
-		if v := other.verdict(c.Condition); v.Status != report.Fail || message.Mask(v.Because) != message.Mask(c.Because) {
+		if v := other.verdict(c.Condition); v.Status != report.Fail || !sameWords(v.Because, c.Because) {
 			return c
 		}
 	}
 	return nil
 }
 
-// absent says that the other run does not have the cause: for sure where it
-// decides the condition, or could have shown the words and does not.
+// absent says that the other run does not have the cause: for sure where the
+// condition passed, or it could have shown the words and does not.
 func (w *work) absent(sure, open string, c *report.Cause, other *Side, side string) string {
-	if other.verdict(c.Condition).Status != report.Unknown {
+	if other.verdict(c.Condition).Status == report.Pass {
 		return sure
 	}
 	for _, x := range w.changes {

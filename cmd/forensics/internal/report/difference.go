@@ -251,10 +251,13 @@ func split(flips []Flip) (full, compact []*Flip) {
 			open = maxOpen
 		}
 	}
+	// Where one run leaves open what failed in the other, that is worth more than
+	// where it leaves open what passed.
+	failed := slices.ContainsFunc(flips, func(f Flip) bool { return f.reached() == "" && f.oneSided() && (f.From == Fail || f.To == Fail) })
 	for i := range flips {
 		f := &flips[i]
 		switch {
-		case f.reached() != "":
+		case f.reached() != "", failed && f.oneSided() && f.From != Fail && f.To != Fail:
 			compact = append(compact, f)
 		case !f.oneSided():
 			full = append(full, f)
