@@ -51,7 +51,7 @@ func (f *fake) got() string {
 }
 
 // newFake starts argv as a guest.
-func newFake(t *testing.T, n noise, env []string, argv ...string) *fake {
+func newFake(t testing.TB, n noise, env []string, argv ...string) *fake {
 	t.Helper()
 	m := terminal(t, env, argv...)
 	f := &fake{}
@@ -64,13 +64,29 @@ func newFake(t *testing.T, n noise, env []string, argv ...string) *fake {
 			f.mu.Lock()
 			f.typed.Write(p[:k])
 			f.mu.Unlock()
-			if _, werr := m.Write(p[:k]); err != nil || werr != nil {
+			if werr := f.feed(m, p[:k]); err != nil || werr != nil {
 				return
 			}
 		}
 	}()
 	go f.speak(m, n)
 	return f
+}
+
+// feed types at the pace of a serial port: a pseudo-terminal that gets far more
+// than it takes at once has been seen to take nothing any more.
+func (f *fake) feed(m io.Writer, p []byte) error {
+	const some = 256 // bytes a millisecond: ten times as fast as 230400 baud
+	for len(p) > 0 {
+		k, err := m.Write(p[:min(some, len(p))])
+		if err != nil {
+			return err
+		}
+		if p = p[k:]; len(p) > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
 }
 
 // speak brings the guest's bytes to the host, with what the line adds.
@@ -134,7 +150,7 @@ func (n noise) spoil(p []byte, rnd *rand.Rand) [][]byte {
 }
 
 // tools makes a directory with scripts of these names in front of the path.
-func tools(t *testing.T, scripts map[string]string) string {
+func tools(t testing.TB, scripts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range scripts {
@@ -146,7 +162,7 @@ func tools(t *testing.T, scripts map[string]string) string {
 }
 
 // only makes a directory that is the whole path of a guest.
-func only(t *testing.T, names string) string {
+func only(t testing.TB, names string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range strings.Fields(names) {
