@@ -17,20 +17,25 @@
 // the item was read from, or when the catalogue says that the condition rests
 // on it (rules.Condition.Inputs). Of the changes that feed a flipped condition
 // those come first that say what the run was started with (QEMU's command, the
-// kernel's parameters, the image, the host): they can be the reason. Then those
-// that the verdict itself quotes, then other facts that its rule asks for, then
-// what feeds a condition that it needs. What feeds nothing is counted.
+// kernel's parameters, the image, the host): they can be the reason. Then words
+// to the guest that no rule reads and that may mean anything to it, those that
+// the verdict itself quotes, other facts that its rule asks for, and what feeds
+// a condition that it needs. A harmless change stands there only where a failed
+// verdict names its value. What feeds nothing is counted.
 //
 // # Invariants
 //
 //   - Two(b, a) is Two(a, b) with the sides exchanged, sentences apart: no
 //     order and no choice depends on which run comes first.
 //   - Every change has evidence on each side that shows it. What one run's
-//     artifacts do not tell is no change: absence is no evidence. An item is
-//     new or gone only where the other run has others of its kind.
+//     artifacts do not tell is no change: absence is no evidence. What was read
+//     as a whole (a command line, an image) is new or gone where the other run
+//     has one, too; a fact that one run alone states stands beside a flip whose
+//     verdict quotes it, and is no difference otherwise.
 //   - A change is stated beside a flip, never as its proof: the rules judged
 //     both runs, the comparison only says what else is different.
-//   - Nothing is looked at but the bytes of the runs: no clock, no names.
+//   - Nothing is looked at but the bytes of the runs: no clock, and no names but
+//     to order runs whose artifacts tell no time.
 //
 // Left out: probabilities, and similarity of whole logs.
 package compare
@@ -255,7 +260,7 @@ func (w *work) items() {
 	}
 	after := index(w.to.items)
 	slices.SortFunc(keys, func(a, b key) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.kind, b.kind), cmp.Compare(a.subject, b.subject))
+		return cmp.Or(cmp.Compare(rankOf(a.kind), rankOf(b.kind)), cmp.Compare(a.kind, b.kind), cmp.Compare(a.subject, b.subject))
 	})
 	covered := [2]map[string]bool{{}, {}}
 	for _, m := range before {

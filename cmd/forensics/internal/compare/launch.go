@@ -13,13 +13,11 @@ import (
 // chosen is the command that counts where a run has several: the last one, for
 // a harness that starts QEMU again does so because the first was no good; of
 // metadata rather than of a log, where the words of an argument run together.
-func chosen(run *bundle.Run, ls []*qemu.Launch) *qemu.Launch {
+func chosen(ls []*qemu.Launch, isMetadata func(path string) bool) *qemu.Launch {
 	var best *qemu.Launch
-	exact := false
 	for _, l := range ls {
-		a := run.Artifact(l.Evidence.Path)
-		if is := a != nil && a.Kind == bundle.Metadata; is || !exact {
-			best, exact = l, is
+		if best == nil || isMetadata(l.Evidence.Path) || !isMetadata(best.Evidence.Path) {
+			best = l
 		}
 	}
 	return best

@@ -24,8 +24,6 @@ var order = []string{
 // what says so.
 var plumbing = []string{"qemu.serial", "qemu.chardev", "qemu.display", "qemu.version"}
 
-func rank(k key) int { return rankOf(k.kind) }
-
 func rankOf(kind string) int {
 	if i := slices.Index(order, kind); i >= 0 {
 		return i
@@ -224,7 +222,7 @@ func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int 
 	switch {
 	case c.input && c.known && (feeds && !slices.Contains(plumbing, c.Kind) || named(c, a, b)):
 		return 1
-	case c.free() && cond.Phase == "vm" || c.free() && cond.Phase == "image":
+	case c.free() && imageOrGuest(cond):
 		return 2
 	case quoted && (feeds || c.name == "" || named(c, a, b)):
 		return 3
@@ -232,7 +230,7 @@ func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int 
 		return 4
 	case feeds && c.name == "":
 		return 5
-	case c.Kind == "iso.image" && c.known && !observed(cond):
+	case c.Kind == "iso.image" && c.known && imageOrGuest(cond):
 		return 6
 	case c.input && c.known && slices.ContainsFunc(c.Feeds, func(id string) bool { return slices.Contains(w.needs[cond.ID], id) }):
 		return 6
@@ -240,8 +238,9 @@ func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int 
 	return -1
 }
 
-// observed reports whether a condition has nothing to do with the image.
-func observed(cond *rules.Condition) bool { return cond.Phase != "image" && cond.Phase != "vm" }
+// imageOrGuest reports whether a condition is about the image, or what ran in
+// the guest.
+func imageOrGuest(cond *rules.Condition) bool { return cond.Phase == "image" || cond.Phase == "vm" }
 
 // tame are the kernel's parameters that name the image, and those that say only
 // how much of the boot is shown, and where.

@@ -18,8 +18,8 @@ import (
 )
 
 // Side is what is kept of one run to compare it: its report, what its rules
-// asked for, and its items, messages and times. The artifacts themselves are
-// not kept.
+// asked for, and its items, messages and times. Of the artifacts only an image,
+// or what was recorded of one, can be read again.
 type Side struct {
 	Report report.Run
 	// read is false for a saved report: its verdicts and facts can be
@@ -65,7 +65,10 @@ func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 	facts := analyzers.Analyze(run, list, profile.Params)
 	outcome := set.Evaluate(facts, profile.Params)
 	s.Report = report.Build(run, facts, outcome, profile.Name, false)
-	s.keep(facts, outcome, chosen(run, launches))
+	s.keep(facts, outcome, chosen(launches, func(p string) bool {
+		a := run.Artifact(p)
+		return a != nil && a.Kind == bundle.Metadata
+	}))
 	if digest, ev := iso.Booted(run); digest != "" {
 		s.items = append(s.items, item{key: key{"iso.image", "sha256"}, fact: "iso.image", values: []value{{masked: digest, shown: digest, ev: []bundle.Evidence{ev}}}})
 	}
@@ -154,7 +157,7 @@ func factName(name, subject string) string {
 func Saved(r report.Run, set *rules.Set, profile rules.Profile) *Side {
 	s := &Side{Report: r, params: profile.Params, consulted: map[string][]string{}, untried: map[string]bool{}, messages: &message.Set{}, times: &timing.Times{}}
 	facts := analyzers.NewFacts(analyzers.Types(all.List))
-	var launch *qemu.Launch
+	var launches []*qemu.Launch
 	metadata := map[string]bool{}
 	for _, a := range r.Artifacts {
 		metadata[a.Path] = a.Kind == string(bundle.Metadata)
@@ -165,13 +168,13 @@ func Saved(r report.Run, set *rules.Set, profile rules.Profile) *Side {
 			continue // of another version
 		}
 		if f.Name == "qemu.argv" {
-			l := qemu.NewLaunch(f.Value, f.Evidence[0])
-			if l != nil && (launch == nil || metadata[l.Evidence.Path] || !metadata[launch.Evidence.Path]) {
-				launch = l
+			if l := qemu.NewLaunch(f.Value, f.Evidence[0]); l != nil {
+				launches = append(launches, l)
 			}
 		}
 	}
-	s.keep(facts, set.Evaluate(facts, profile.Params), launch)
+	isMetadata := func(p string) bool { return metadata[p] }
+	s.keep(facts, set.Evaluate(facts, profile.Params), chosen(launches, isMetadata))
 	s.own = started(facts)
 	return s
 }

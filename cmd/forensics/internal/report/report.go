@@ -5,7 +5,8 @@
 //
 // A Report holds Runs. A Run holds a Verdict for each condition, the Causes
 // that no other failed condition explains, and what else a reader must know:
-// contradictions, problems with the input. Its JSON form is the contract
+// contradictions, problems with the input. It may hold a Comparison of two runs,
+// or a History of many, made by package compare. Its JSON form is the contract
 // "forensics.report/1": a field keeps its name and meaning, new ones may come,
 // null and empty lists are written out.
 //
@@ -14,8 +15,9 @@
 //   - A Report is complete: every format is a pure function of it and Options.
 //     No clock, no map order, no terminal is looked at. The same report gives
 //     the same bytes, and Status gives the same exit status, in every format.
-//   - Secrets end in Build: no string of a built report holds one that Redact
-//     knows, so no format has to think of them.
+//   - Secrets end in Build, and for what a comparison quotes in Redacted: no
+//     string of a report holds one that Redact knows, so no format has to think
+//     of them.
 //   - Every string may be hostile. A renderer first makes a clean copy of the
 //     whole report (see Clean), and works on that alone: nothing of an
 //     artifact can reach a terminal or a page by another way. JSON keeps each
