@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -23,12 +20,10 @@ import (
 
 // analyzeFlags are the options of the main command.
 type analyzeFlags struct {
-	rules   ruleFlags
-	format  string
-	output  string
-	strict  bool
-	verbose bool
-	digest  bool
+	outputFlags
+	rules  ruleFlags
+	strict bool
+	digest bool
 }
 
 func newAnalyze() *cobra.Command {
@@ -51,11 +46,9 @@ condition that no other failed one explains, with the lines that show it.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c, args) },
 	}
+	o.register(c, "show all evidence, what would decide unknowns, and the artifacts")
 	f := c.Flags()
-	f.StringVarP(&o.format, "format", "f", "text", "`FORMAT`: "+oneOf(formats()))
-	f.StringVarP(&o.output, "output", "o", "", "write to `FILE`, as a whole or not at all, instead of standard output")
 	f.BoolVar(&o.strict, "strict", false, "count unknown conditions as failed in the exit status")
-	f.BoolVar(&o.verbose, "verbose", false, "show all evidence, what would decide unknowns, and the artifacts")
 	f.BoolVar(&o.digest, "digest", false, "give the SHA-256 of artifacts over 64 MiB too (images): reads all of them")
 	o.rules.register(c)
 	return c
@@ -69,7 +62,7 @@ func oneOf(names []string) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// renderer returns what writes the report in a format, nil when there is none.
+// renderer returns what writes the report in one of the formats.
 func renderer(format string, o report.Options) func(io.Writer, *report.Report) error {
 	switch format {
 	case "text":
@@ -83,10 +76,10 @@ func renderer(format string, o report.Options) func(io.Writer, *report.Report) e
 }
 
 func (o *analyzeFlags) run(c *cobra.Command, paths []string) error {
-	render := renderer(o.format, o.looks(c.OutOrStdout()))
-	if render == nil {
-		return usagef(c, "--format %s: there are %s", o.format, oneOf(formats()))
+	if err := o.check(c); err != nil {
+		return err
 	}
+	render := renderer(o.format, o.looks(c.OutOrStdout()))
 	cat, err := o.rules.load(c)
 	if err != nil {
 		return err
@@ -109,41 +102,11 @@ func (o *analyzeFlags) run(c *cobra.Command, paths []string) error {
 	return nil
 }
 
-// looks are the options for a text on w, or in a file.
-func (o *analyzeFlags) looks(w io.Writer) report.Options {
-	if o.output != "" {
-		w = io.Discard
-	}
-	t := tty.Of(w, os.Getenv)
-	return report.Options{Width: t.Width, Colour: t.Colour, ASCII: t.ASCII, Verbose: o.verbose}
-}
-
-// write renders in memory first: half a report is none.
-func (o *analyzeFlags) write(stdout io.Writer, render func(io.Writer) error) error {
-	var b bytes.Buffer
-	if err := render(&b); err != nil {
-		return err
-	}
-	if o.output != "" && o.output != "-" {
-		return writeFile(o.output, b.Bytes())
-	}
-	_, err := stdout.Write(b.Bytes())
-	return err
-}
-
-// analyze finds the runs and judges them. When ctx ends it returns at once and
-// leaves the work where it is: the program is about to end.
+// analyze finds the runs and judges them.
 func (o *analyzeFlags) analyze(ctx context.Context, stderr io.Writer, cat *catalogue, paths []string) (*report.Report, error) {
-	progress := tty.NewProgress(stderr, tty.Of(stderr, os.Getenv))
-	defer progress.Done()
-	done := make(chan *report.Report, 1)
-	go func() { done <- cat.report(ctx, paths, o.digest, progress) }()
-	select {
-	case r := <-done:
-		return r, nil
-	case <-ctx.Done():
-		return nil, errors.New("interrupted: nothing was written")
-	}
+	return showing(ctx, stderr, func(p *tty.Progress) (*report.Report, error) {
+		return cat.report(ctx, paths, o.digest, p), nil
+	})
 }
 
 func (cat *catalogue) report(ctx context.Context, paths []string, digest bool, progress *tty.Progress) *report.Report {

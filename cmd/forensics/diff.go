@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,10 +21,8 @@ import (
 
 // diffFlags are the options of forensics diff.
 type diffFlags struct {
+	outputFlags
 	rules    ruleFlags
-	format   string
-	output   string
-	verbose  bool
 	all      bool
 	baseline []string
 }
@@ -59,10 +56,8 @@ of the conditions, where each turned, and which runs failed the same way.`,
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c, args) },
 	}
 	c.SetHelpTemplate(c.HelpTemplate() + diffStatus)
+	o.register(c, "show all changes")
 	f := c.Flags()
-	f.StringVarP(&o.format, "format", "f", "text", "`FORMAT`: "+oneOf(formats()))
-	f.StringVarP(&o.output, "output", "o", "", "write to `FILE`, as a whole or not at all, instead of standard output")
-	f.BoolVar(&o.verbose, "verbose", false, "show all changes")
 	f.BoolVar(&o.all, "all", false, "compare all runs that the arguments hold, in the order of time")
 	f.StringArrayVar(&o.baseline, "baseline", nil, "compare with the good runs in `PATH`; may be given several times")
 	o.rules.register(c)
@@ -77,23 +72,17 @@ func (o *diffFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := o.compare(c.Context(), c.ErrOrStderr(), cat, args)
+	r, err := showing(c.Context(), c.ErrOrStderr(), func(p *tty.Progress) (*report.Report, error) {
+		return o.work(c.Context(), cat, args, p)
+	})
 	if err != nil {
 		return err
 	}
 	for _, t := range r.Trouble {
 		complain(c.ErrOrStderr(), t.Path+": "+t.Text)
 	}
-	var b bytes.Buffer
-	if err := o.render(c.OutOrStdout(), &b, r); err != nil {
-		return err
-	}
-	if o.output != "" && o.output != "-" {
-		err = writeFile(o.output, b.Bytes())
-	} else {
-		_, err = c.OutOrStdout().Write(b.Bytes())
-	}
-	if err != nil {
+	opts := o.looks(c.OutOrStdout())
+	if err := o.write(c.OutOrStdout(), func(w io.Writer) error { return o.render(w, r, opts) }); err != nil {
 		return err
 	}
 	if s := r.ComparisonStatus(); s != statusOK {
@@ -103,13 +92,10 @@ func (o *diffFlags) run(c *cobra.Command, args []string) error {
 }
 
 func (o *diffFlags) check(c *cobra.Command, args []string) error {
-	known := false
-	for _, f := range formats() {
-		known = known || f == o.format
+	if err := o.outputFlags.check(c); err != nil {
+		return err
 	}
 	switch {
-	case !known:
-		return usagef(c, "--format %s: there are %s", o.format, oneOf(formats()))
 	case o.all && len(o.baseline) > 0:
 		return usage(c, "--all and --baseline exclude each other")
 	case o.all && len(args) == 0:
@@ -124,12 +110,7 @@ func (o *diffFlags) check(c *cobra.Command, args []string) error {
 }
 
 // render writes r in the format that was asked for.
-func (o *diffFlags) render(stdout, w io.Writer, r *report.Report) error {
-	if o.output != "" {
-		stdout = io.Discard
-	}
-	t := tty.Of(stdout, os.Getenv)
-	opts := report.Options{Width: t.Width, Colour: t.Colour, ASCII: t.ASCII, Verbose: o.verbose}
+func (o *diffFlags) render(w io.Writer, r *report.Report, opts report.Options) error {
 	switch {
 	case o.format == "json":
 		return report.WriteJSON(w, r)
@@ -141,27 +122,6 @@ func (o *diffFlags) render(stdout, w io.Writer, r *report.Report) error {
 		return report.WriteHistoryText(w, r, opts)
 	}
 	return report.WriteComparisonText(w, r, opts)
-}
-
-// compare does the work; when ctx ends it returns at once.
-func (o *diffFlags) compare(ctx context.Context, stderr io.Writer, cat *catalogue, args []string) (*report.Report, error) {
-	progress := tty.NewProgress(stderr, tty.Of(stderr, os.Getenv))
-	defer progress.Done()
-	type outcome struct {
-		r   *report.Report
-		err error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		r, err := o.work(ctx, cat, args, progress)
-		done <- outcome{r, err}
-	}()
-	select {
-	case d := <-done:
-		return d.r, d.err
-	case <-ctx.Done():
-		return nil, errors.New("interrupted: nothing was written")
-	}
 }
 
 func (o *diffFlags) work(ctx context.Context, cat *catalogue, args []string, progress *tty.Progress) (*report.Report, error) {
