@@ -34,6 +34,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -226,6 +227,16 @@ type Evidence struct {
 func (ev Evidence) Detached() Evidence {
 	ev.Quote = strings.Clone(ev.Quote)
 	return ev
+}
+
+// Under returns a copy of evidence with a directory before its paths, to tell
+// apart that of several runs.
+func Under(dir string, evidence []Evidence) []Evidence {
+	evidence = slices.Clone(evidence)
+	for i := range evidence {
+		evidence[i].Path = dir + "/" + evidence[i].Path
+	}
+	return evidence
 }
 
 // Printable makes artifact bytes safe to show: escape sequences and control

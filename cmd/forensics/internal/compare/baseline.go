@@ -23,28 +23,21 @@ func Baseline(path string, good []*Side, to *Side, set *rules.Set) *report.Compa
 
 // under returns s with its evidence below a directory.
 func (s *Side) under(dir string) *Side {
-	move := func(ev []bundle.Evidence) []bundle.Evidence {
-		ev = slices.Clone(ev)
-		for i := range ev {
-			ev[i].Path = dir + "/" + ev[i].Path
-		}
-		return ev
-	}
 	u := *s
 	u.Report.Verdicts = slices.Clone(s.Report.Verdicts)
 	for i := range u.Report.Verdicts {
-		u.Report.Verdicts[i].Evidence = move(u.Report.Verdicts[i].Evidence)
+		u.Report.Verdicts[i].Evidence = bundle.Under(dir, u.Report.Verdicts[i].Evidence)
 	}
 	u.items = slices.Clone(s.items)
 	for i := range u.items {
 		u.items[i].values = slices.Clone(u.items[i].values)
 		for j := range u.items[i].values {
-			u.items[i].values[j].ev = move(u.items[i].values[j].ev)
+			u.items[i].values[j].ev = bundle.Under(dir, u.items[i].values[j].ev)
 		}
 	}
 	u.whole = map[string]bundle.Evidence{}
 	for fact, ev := range s.whole {
-		u.whole[fact] = move([]bundle.Evidence{ev})[0]
+		u.whole[fact] = bundle.Under(dir, []bundle.Evidence{ev})[0]
 	}
 	u.facts = slices.Clone(s.facts)
 	for i := range u.facts {

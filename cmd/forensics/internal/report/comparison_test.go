@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -224,26 +222,7 @@ func TestComparisonLooks(t *testing.T) {
 		{"history-verbose.md", history(12), WriteHistoryMarkdown, Options{Verbose: true}},
 	} {
 		t.Run(tt.file, func(t *testing.T) {
-			got := render(t, func(w io.Writer) error { return tt.write(w, tt.r, tt.o) })
-			if again := render(t, func(w io.Writer) error { return tt.write(w, tt.r, tt.o) }); got != again {
-				t.Error("the same report gave other bytes")
-			}
-			file := filepath.Join("testdata", tt.file)
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(string(want), got); d != "" {
-				t.Errorf("go test ./cmd/forensics/internal/report -update, after a look at\n%s", d)
-			}
-			if strings.HasSuffix(tt.file, ".txt") {
-				checkWidth(t, got, tt.o)
-			}
+			checkLooks(t, tt.file, tt.o, func(w io.Writer) error { return tt.write(w, tt.r, tt.o) })
 		})
 	}
 }

@@ -100,6 +100,32 @@ func render(t *testing.T, write func(io.Writer) error) string {
 	return b.String()
 }
 
+// checkLooks holds that write gives what stands in a file of testdata, each time,
+// and that a text keeps its width.
+func checkLooks(t *testing.T, name string, o Options, write func(io.Writer) error) {
+	t.Helper()
+	got := render(t, write)
+	if again := render(t, write); got != again {
+		t.Error("the same report gave other bytes")
+	}
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("go test ./cmd/forensics/internal/report -update, after a look at\n%s", d)
+	}
+	if strings.HasSuffix(name, ".txt") {
+		checkWidth(t, got, o)
+	}
+}
+
 func TestLooks(t *testing.T) {
 	many := reportOf(failed(), passed(), silent())
 	many.Trouble = []bundle.Problem{{Path: "runs/secret", Text: "permission denied"}}
@@ -120,26 +146,7 @@ func TestLooks(t *testing.T) {
 		{"many.md", many, WriteMarkdown, Options{}},
 	} {
 		t.Run(tt.file, func(t *testing.T) {
-			got := render(t, func(w io.Writer) error { return tt.write(w, tt.r, tt.o) })
-			if again := render(t, func(w io.Writer) error { return tt.write(w, tt.r, tt.o) }); got != again {
-				t.Error("the same report gave other bytes")
-			}
-			file := filepath.Join("testdata", tt.file)
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(string(want), got); d != "" {
-				t.Errorf("go test ./cmd/forensics/internal/report -update, after a look at\n%s", d)
-			}
-			if strings.HasSuffix(tt.file, ".txt") {
-				checkWidth(t, got, tt.o)
-			}
+			checkLooks(t, tt.file, tt.o, func(w io.Writer) error { return tt.write(w, tt.r, tt.o) })
 		})
 	}
 }

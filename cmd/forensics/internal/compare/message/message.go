@@ -279,10 +279,7 @@ func (s *Set) Under(dir string) *Set {
 	u.entries = make([]*entry, len(s.entries))
 	for i, e := range s.entries {
 		c := *e
-		c.Evidence = slices.Clone(e.Evidence)
-		for j := range c.Evidence {
-			c.Evidence[j].Path = dir + "/" + c.Evidence[j].Path
-		}
+		c.Evidence = bundle.Under(dir, e.Evidence)
 		u.entries[i] = &c
 	}
 	return &u

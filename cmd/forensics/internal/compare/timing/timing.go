@@ -354,23 +354,16 @@ const maxSeconds = 24 * 60 * 60
 
 // Under returns t with its evidence below a directory, to tell good runs apart.
 func (t *Times) Under(dir string) *Times {
-	move := func(ev []bundle.Evidence) []bundle.Evidence {
-		ev = slices.Clone(ev)
-		for i := range ev {
-			ev[i].Path = dir + "/" + ev[i].Path
-		}
-		return ev
-	}
 	u := *t
 	u.Marks, u.Spans, u.Ends = slices.Clone(t.Marks), slices.Clone(t.Spans), slices.Clone(t.Ends)
 	for i := range u.Marks {
-		u.Marks[i].Evidence = move(u.Marks[i].Evidence)
+		u.Marks[i].Evidence = bundle.Under(dir, u.Marks[i].Evidence)
 	}
 	for i := range u.Spans {
-		u.Spans[i].Evidence = move(u.Spans[i].Evidence)
+		u.Spans[i].Evidence = bundle.Under(dir, u.Spans[i].Evidence)
 	}
 	for i := range u.Ends {
-		u.Ends[i].Evidence = move(u.Ends[i].Evidence)
+		u.Ends[i].Evidence = bundle.Under(dir, u.Ends[i].Evidence)
 	}
 	return &u
 }
