@@ -27,8 +27,9 @@
 //
 //   - Two(b, a) is Two(a, b) with the sides exchanged, sentences apart: no
 //     order and no choice depends on which run comes first.
-//   - Every change has evidence on each side that shows it. What one run's
-//     artifacts do not tell is no change: absence is no evidence. What was read
+//   - Every change has evidence on each side that shows it, and where a message
+//     or file is absent, in what it is absent from. What one run's artifacts do
+//     not tell is no change: absence is no evidence. What was read
 //     as a whole (a command line, an image) is new or gone where the other run
 //     has one, too; a fact that one run alone states stands beside a flip whose
 //     verdict quotes it, and is no difference otherwise.
@@ -402,6 +403,13 @@ func sided(side string, ev []bundle.Evidence) []report.SideEvidence {
 	return out
 }
 
+func other(side string) string {
+	if side == report.SideFrom {
+		return report.SideTo
+	}
+	return report.SideFrom
+}
+
 // source says where the messages of a class stand.
 var source = map[message.Class]string{
 	message.Kernel: "the kernel's log", message.Journal: "the journal", message.Console: "the console",
@@ -429,6 +437,10 @@ func (w *work) messages() (notes []string) {
 			c.From, c.To, c.Summary = "", d.Text, "new in "+source[d.Class]+": "+quote(d.Text, "")
 		}
 		c.Evidence = sided(side, d.Evidence)
+		if d.After != nil {
+			c.Evidence = append(c.Evidence, report.SideEvidence{Side: other(side), Absent: report.AbsentAfter, Evidence: *d.After})
+			slices.SortStableFunc(c.Evidence, func(a, b report.SideEvidence) int { return cmp.Compare(a.Side, b.Side) })
+		}
 		c.values = [2][]value{{{shown: c.From}}, {{shown: c.To}}}
 		w.add(c)
 	}

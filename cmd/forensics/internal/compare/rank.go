@@ -87,7 +87,9 @@ func (w *work) place() {
 			continue
 		}
 		for _, e := range c.Evidence {
-			c.stand = append(c.stand, sides[e.Side].at(&e.Evidence)...)
+			if e.Absent == "" {
+				c.stand = append(c.stand, sides[e.Side].at(&e.Evidence)...)
+			}
 		}
 	}
 	// A command line that was logged is compared option by option.
@@ -168,8 +170,9 @@ func (w *work) flip(cond *rules.Condition, a, b *report.Verdict) report.Flip {
 func said(at []ranked) []ranked {
 	all := slices.Clone(at)
 	return slices.DeleteFunc(at, func(m ranked) bool {
-		again := m.name == "" && len(m.Evidence) == 1 && slices.ContainsFunc(all, func(o ranked) bool {
-			return o.name != "" && o.tier <= m.tier && overlaps(o.change, m.Evidence[0].Side, []bundle.Evidence{m.Evidence[0].Evidence})
+		shows := slices.DeleteFunc(slices.Clone(m.Evidence), func(e report.SideEvidence) bool { return e.Absent != "" })
+		again := m.name == "" && len(shows) == 1 && slices.ContainsFunc(all, func(o ranked) bool {
+			return o.name != "" && o.tier <= m.tier && overlaps(o.change, shows[0].Side, []bundle.Evidence{shows[0].Evidence})
 		})
 		m.used = m.used || again
 		return again
@@ -285,7 +288,7 @@ func wordAt(s string, i int) bool {
 
 func overlaps(c *change, side string, evidence []bundle.Evidence) bool {
 	for _, e := range c.Evidence {
-		if e.Side != side {
+		if e.Side != side || e.Absent != "" {
 			continue
 		}
 		for _, v := range evidence {

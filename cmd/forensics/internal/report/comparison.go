@@ -72,9 +72,18 @@ const (
 	SideTo   = "to"
 )
 
+// What is quoted where a run does not show a change.
+const (
+	AbsentAfter = "after" // the last line before it that both runs have
+	AbsentFrom  = "from"  // the listing, where it begins
+)
+
 // SideEvidence is evidence of one of two runs.
 type SideEvidence struct {
 	Side string `json:"side"` // from or to
+	// Absent says that this run could have shown the change and does not:
+	// AbsentAfter what is quoted, or AbsentFrom a listing.
+	Absent string `json:"absent,omitempty"`
 	bundle.Evidence
 }
 

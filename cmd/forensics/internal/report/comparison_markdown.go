@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"forensics/analyzers/bundle"
@@ -162,14 +163,8 @@ func (m *markdown) change(n int, c *Change, other string, verbose bool) {
 // quoted returns what the runs show as a diff, which a forge colours.
 func quoted(ev []SideEvidence, verbose bool) []string {
 	var lines []string
-	for _, s := range []struct{ mark, side string }{{"- ", SideFrom}, {"+ ", SideTo}} {
-		of := ofSide(ev, s.side)
-		if !verbose {
-			of = of[:min(1, len(of))]
-		}
-		for _, e := range of {
-			lines = append(lines, s.mark+place(e))
-		}
+	for _, l := range marked(ev, verbose) {
+		lines = append(lines, l.mark+l.text)
 	}
 	return lines
 }
@@ -247,7 +242,8 @@ func (m *markdown) table(summary string, cs []*Change, most int) {
 // where names the first piece of evidence of each run.
 func where(c *Change) string {
 	var places []string
-	for _, ev := range [][]bundle.Evidence{ofSide(c.Evidence, SideFrom), ofSide(c.Evidence, SideTo)} {
+	shown := slices.DeleteFunc(slices.Clone(c.Evidence), func(e SideEvidence) bool { return e.Absent != "" })
+	for _, ev := range [][]bundle.Evidence{ofSide(shown, SideFrom), ofSide(shown, SideTo)} {
 		if len(ev) > 0 {
 			places = append(places, cellCode(at(ev[0])))
 		}

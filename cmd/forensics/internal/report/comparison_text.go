@@ -261,12 +261,8 @@ func (p *printer) change(head string, c *Change) {
 			p.hang(indent, plain, "harmless")
 		}
 	}
-	ev := c.shows(p.o.Verbose)
-	for _, e := range p.perSide(ofSide(ev, SideFrom)) {
-		p.hang(indent+"- ", dim, place(e))
-	}
-	for _, e := range p.perSide(ofSide(ev, SideTo)) {
-		p.hang(indent+"+ ", dim, place(e))
+	for _, l := range marked(c.shows(p.o.Verbose), p.o.Verbose) {
+		p.hang(indent+l.mark, dim, l.text)
 	}
 	p.diff(indent, c.Diff)
 }

@@ -321,6 +321,37 @@ func ofSide(ev []SideEvidence, side string) []bundle.Evidence {
 	return out
 }
 
+// line is a line of evidence behind the mark of its run.
+type line struct{ mark, text string }
+
+// marked returns what the runs show, of each the first piece or all.
+func marked(ev []SideEvidence, whole bool) []line {
+	var lines []line
+	for _, s := range []struct{ mark, side string }{{"- ", SideFrom}, {"+ ", SideTo}} {
+		for _, e := range ev {
+			if e.Side != s.side {
+				continue
+			}
+			lines = append(lines, line{s.mark, e.text()})
+			if !whole {
+				break
+			}
+		}
+	}
+	return lines
+}
+
+// text is the place, and what stands there or, of what is absent, before it.
+func (e *SideEvidence) text() string {
+	switch e.Absent {
+	case "":
+		return place(e.Evidence)
+	case AbsentAfter:
+		return "absent after " + place(e.Evidence)
+	}
+	return "absent from " + e.Path
+}
+
 // wording is how a format writes what differs.
 type wording struct {
 	arrow string

@@ -202,8 +202,9 @@ func (c *collector) say(w where, text string, at place) *entry {
 				Class: w.class, Source: strings.Clone(w.source), Template: string(c.buf), Text: strings.Clone(bundle.Printable(clip(text, maxText))), Count: 1,
 				Error: w.urgent || soundsLikeError(text), Evidence: []bundle.Evidence{at.resolve().Detached()},
 			},
-			realm: w.realm,
-			runs:  1,
+			realm:  w.realm,
+			origin: w.cover,
+			runs:   1,
 		}
 		c.set.add(e)
 	}

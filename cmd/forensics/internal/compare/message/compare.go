@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"forensics/analyzers/bundle"
 )
 
 // The sides of a comparison.
@@ -17,6 +19,9 @@ const (
 type Difference struct {
 	Side string
 	Message
+	// After is where the other side says what both say last before it, in the
+	// log that does not have it; nil where nothing stands there before it.
+	After *bundle.Evidence
 }
 
 // Folded counts the messages of a class that only one side has and that are no
@@ -38,10 +43,16 @@ func Compare(from, to *Set) (diffs []Difference, folded []Folded) {
 		set, others *finder
 	}{{From, a, b}, {To, b, a}} {
 		stated := map[*entry]int{} // where in diffs
+		last := map[origins]*entry{}
 		for _, e := range side.set.entries {
+			if o := side.others.exactly(e); o != nil {
+				last[origins{e.origin, o.origin}] = o
+				continue
+			}
+			cover := side.others.showing(e)
 			switch {
 			case side.others.has(e):
-			case !side.others.couldShow(e) || !side.set.always(e):
+			case cover == "" || !side.set.always(e):
 				lacks[Folded{Class: e.Class, Side: side.name}]++
 			default:
 				if i, ok := side.set.saidBefore(e, stated); ok {
@@ -49,7 +60,11 @@ func Compare(from, to *Set) (diffs []Difference, folded []Folded) {
 					continue
 				}
 				stated[e] = len(diffs)
-				diffs = append(diffs, Difference{Side: side.name, Message: e.Message})
+				d := Difference{Side: side.name, Message: e.Message}
+				if o := last[origins{e.origin, cover}]; o != nil && e.origin != "" {
+					d.After = &o.Evidence[0]
+				}
+				diffs = append(diffs, d)
 			}
 		}
 	}
@@ -63,6 +78,9 @@ func Compare(from, to *Set) (diffs []Difference, folded []Folded) {
 	}
 	return diffs, folded
 }
+
+// origins are where the two sides say the same.
+type origins struct{ here, there string }
 
 // byWeight does not look at the side, so that the mirror image has the same
 // order. No two differences are equal in all of these.
@@ -156,11 +174,20 @@ func (f *finder) alike(e *entry) []*entry {
 	return es[:min(len(es), maxTried)]
 }
 
-// has reports whether the set has the message e.
-func (f *finder) has(e *entry) bool {
-	if f.index[key{e.realm, e.Source, e.Template}] != nil || slices.ContainsFunc(f.alike(e), func(o *entry) bool { return sameSource(e, o) }) {
-		return true
+// exactly returns the set's message of e's template, nil where it has none.
+func (f *finder) exactly(e *entry) *entry {
+	if o := f.index[key{e.realm, e.Source, e.Template}]; o != nil {
+		return o
 	}
+	es := f.alike(e)
+	if i := slices.IndexFunc(es, func(o *entry) bool { return sameSource(e, o) }); i >= 0 {
+		return es[i]
+	}
+	return nil
+}
+
+// has reports whether the set has the message e, which it has not exactly.
+func (f *finder) has(e *entry) bool {
 	if strings.Contains(e.Template, "…") && f.hasWhole(e) {
 		return true
 	}
@@ -226,40 +253,42 @@ func sameShortened(a, b string) bool {
 	return false
 }
 
-// couldShow reports whether the set would have e, had the run said it: a
-// coverage that e has elsewhere is one of the set's, too.
-func (f *finder) couldShow(e *entry) bool {
+// showing returns the coverage of the set that would have e, had the run said
+// it; "" when there is none. It is one that e has elsewhere, too.
+func (f *finder) showing(e *entry) string {
 	if f.Overflow > 0 {
-		return false
+		return ""
 	}
 	for _, c := range e.covers {
 		if f.covers[c] > 0 {
-			return true
+			return c
 		}
 		switch {
 		case c == consoleKernel && f.covers[ringBuffer] > 0:
-			return true
+			return ringBuffer
 		case (strings.HasPrefix(c, unitJournal) || strings.HasPrefix(c, someJournal)) && f.covers[wholeJournal] > 0:
-			return true
-		case c == wholeJournal && f.unitWould(e):
-			return true
+			return wholeJournal
+		case c == wholeJournal:
+			if unit := f.unitWould(e); unit != "" {
+				return unit
+			}
 		}
 	}
-	return false
+	return ""
 }
 
-// unitWould reports whether e, which stands in a whole journal, would stand in
-// one of the set's journals of a unit: somebody else than the manager speaks
-// there under that name, or the manager names the unit.
-func (f *finder) unitWould(e *entry) bool {
+// unitWould returns the journal of a unit in which e, which stands in a whole
+// journal, would stand: somebody else than the manager speaks there under that
+// name, or the manager names the unit.
+func (f *finder) unitWould(e *entry) string {
 	for _, unit := range f.units {
 		if e.Source == "systemd" {
 			if strings.HasPrefix(e.Text, unit+": ") {
-				return true
+				return unitJournal + unit
 			}
 		} else if f.idents[ident{unitJournal + unit, e.Source}] {
-			return true
+			return unitJournal + unit
 		}
 	}
-	return false
+	return ""
 }

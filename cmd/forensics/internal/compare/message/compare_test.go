@@ -17,7 +17,10 @@ import (
 // TestCompare compares the runs a and b of each testdata/*.txtar. Its comment
 // says what differs:
 //
-//	want SIDE CLASS error|other COUNT [SOURCE] TEMPLATE @ PATH:LINE LINE...
+//	want SIDE CLASS error|other COUNT [SOURCE] TEMPLATE @ PATH:LINE LINE... after PATH:LINE
+//
+// where the last is in the run that does not have the message,
+//
 //	folded CLASS SIDE COUNT
 //
 // Anything else fails the case, and so does the other order of the runs when it
@@ -78,6 +81,9 @@ func stated(diffs []Difference, folded []Folded) []string {
 		line := fmt.Sprintf("want %s %s %s %d [%s] %s @ %s:%d", d.Side, d.Class, kind, d.Count, d.Source, d.Template, d.Evidence[0].Path, d.Evidence[0].Line)
 		for _, ev := range d.Evidence[1:] {
 			line += fmt.Sprintf(" %d", ev.Line)
+		}
+		if d.After != nil {
+			line += fmt.Sprintf(" after %s:%d", d.After.Path, d.After.Line)
 		}
 		out = append(out, line)
 	}
@@ -169,8 +175,8 @@ func TestUnion(t *testing.T) {
 	base := Union(run("always here", "sometimes here"), run("always here", "at times here"))
 	diffs, folded := Compare(base, run("sometimes here", "never before"))
 	want := []string{
-		"want from journal other 2 [demo] always here @ journal.log:2",
-		"want to journal other 1 [demo] never before @ journal.log:3",
+		"want from journal other 2 [demo] always here @ journal.log:2 after journal.log:1",
+		"want to journal other 1 [demo] never before @ journal.log:3 after journal.log:3",
 		"folded journal from 1",
 	}
 	if d := gocmp.Diff(want, stated(diffs, folded)); d != "" {

@@ -114,6 +114,7 @@ type entry struct {
 	Message
 	realm  realm
 	covers []string // where it stood, a few
+	origin string   // the one of them that Evidence is from
 	runs   int      // how many have it
 }
 

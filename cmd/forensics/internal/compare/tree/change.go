@@ -275,7 +275,7 @@ func (c *comparer) describe(i int, f *finding, data []byte) string {
 func (c *comparer) evidence(i int, p *pair, data []byte, at int64) []report.SideEvidence {
 	f, v := p.file[i], p.vol[i]
 	if f == nil {
-		return nil
+		return []report.SideEvidence{{Side: c.sides[i].name, Absent: report.AbsentFrom, Evidence: v.mark}}
 	}
 	var ev bundle.Evidence
 	ok := true

@@ -126,7 +126,7 @@ func (r *record) add(e *recordedFile, at span) bool {
 	f.mode = mode & execBits
 	v := r.volumes[in]
 	if v == nil {
-		v = &volume{name: in, image: recordPath, rec: r}
+		v = &volume{name: in, image: recordPath, rec: r, mark: bundle.Span(recordPath, r.data, r.lines, at.start, at.end)}
 		r.volumes[in] = v
 	}
 	if name == "" {

@@ -3,6 +3,7 @@ package tree
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -234,9 +235,9 @@ func turnDiff(d string) string {
 // sound holds a change's evidence to the bytes that it names.
 func sound(t *testing.T, c report.Change, from, to *bundle.Run) {
 	t.Helper()
-	sides := map[string]bool{}
+	absent := map[string]string{}
 	for _, e := range c.Evidence {
-		sides[e.Side] = true
+		absent[e.Side] = e.Absent
 		run := from
 		if e.Side == report.SideTo {
 			run = to
@@ -250,8 +251,15 @@ func sound(t *testing.T, c report.Change, from, to *bundle.Run) {
 			t.Errorf("%s: evidence in %s: line %d says %q, not %q", c.Summary, e.Path, want.Line, want.Quote, e.Quote)
 		}
 	}
-	if sides[report.SideFrom] != (c.From != "") || sides[report.SideTo] != (c.To != "") {
-		t.Errorf("%s: from %q to %q with evidence of %v", c.Summary, c.From, c.To, sides)
+	want := map[string]string{report.SideFrom: "", report.SideTo: ""}
+	if c.From == "" {
+		want[report.SideFrom] = report.AbsentFrom
+	}
+	if c.To == "" {
+		want[report.SideTo] = report.AbsentFrom
+	}
+	if !maps.Equal(want, absent) {
+		t.Errorf("%s: from %q to %q with evidence of %v", c.Summary, c.From, c.To, absent)
 	}
 }
 
@@ -489,7 +497,10 @@ func TestChange(t *testing.T) {
 		},
 	}, {
 		Kind: "iso.file", Subject: "x", Summary: "x removed, with 2 files", From: "directory with 2 files, 1 byte",
-		Evidence: []report.SideEvidence{evidence("from", "from.iso!/x/a", 1, 0, 1, "1")},
+		Evidence: []report.SideEvidence{
+			evidence("from", "from.iso!/x/a", 1, 0, 1, "1"),
+			{Side: "to", Absent: "from", Evidence: bundle.Evidence{Path: "to.iso", Line: 1, Start: 0x8001, End: 0x8006, Quote: "CD001"}},
+		},
 	}}
 	if d := cmp.Diff(want, got); d != "" || len(notes) > 0 {
 		t.Errorf("-want +got\n%s%q", d, notes)
