@@ -64,6 +64,8 @@ type Config struct {
 	Need                 []string       // conditions: only the probes that inform them; nil: all
 	Version              string
 	Progress             Progress
+
+	built []string // paths that the flake's build made
 }
 
 // Switch says whether a thing is done.
@@ -113,10 +115,15 @@ func (cfg *Config) values(disk string) analyzers.Params {
 	values := analyzers.Params(probe.HostParams("."))
 	maps.Copy(values, cfg.Params)
 	values["commands"] = probe.Commands(cfg.Params["parts"])
-	for name, value := range map[string]string{"qemu": cfg.VM.QEMU, "flake": cfg.Flake, "image": disk, "store-path": storePath(cfg.ISO), "result": storePath(cfg.ISO)} {
+	// Of a flake as a whole is asked: nix refuses to show a part of one.
+	flake, _, _ := strings.Cut(cfg.Flake, "#")
+	for name, value := range map[string]string{"qemu": cfg.VM.QEMU, "flake": flake, "image": disk, "store-path": storePath(cfg.ISO), "result": storePath(cfg.ISO)} {
 		if value != "" {
 			values[name] = []string{value}
 		}
+	}
+	if len(cfg.built) > 0 {
+		values["store-path"], values["result"] = cfg.built, cfg.built
 	}
 	return values
 }
@@ -176,12 +183,12 @@ func (c *capture) parts(ctx context.Context) error {
 		c.host(ctx, probe.At(c.specs, probe.Host))
 	}
 	if c.Flake != "" && ctx.Err() == nil {
-		if err := c.build(ctx); err != nil {
+		err := c.build(ctx)
+		// Also where it made no image, or two: the answers say so.
+		c.host(ctx, c.late())
+		if err != nil {
 			c.why(err.Error())
 			return err
-		}
-		if c.Host {
-			c.host(ctx, c.late())
 		}
 	}
 	if c.Image && c.ISO != "" && ctx.Err() == nil {

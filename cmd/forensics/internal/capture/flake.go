@@ -3,13 +3,16 @@ package capture
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,32 +28,147 @@ func (c *capture) build(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "nix", "build", c.Flake, "--no-link", "--print-out-paths", "--print-build-logs",
-		"--extra-experimental-features", "nix-command flakes") // off as nix comes
+	out, err := c.nixBuild(ctx, log)
+	if err != nil {
+		return err
+	}
+	if c.built, err = outputs(out); err != nil {
+		return fmt.Errorf("nix build %s: %w", c.Flake, err)
+	}
+	isos, err := images(c.built)
+	if err != nil {
+		return fmt.Errorf("nix build %s: %w", c.Flake, err)
+	}
+	switch len(isos) {
+	case 0:
+		return fmt.Errorf("nix build %s made no .iso file: there is none in %s; does the flake's output name the image?", c.Flake, strings.Join(c.built, ", "))
+	case 1:
+		c.ISO = isos[0]
+		return nil
+	}
+	return fmt.Errorf("nix build %s made %d images (%s): it must make one; name the one to boot with --iso", c.Flake, len(isos), strings.Join(isos, ", "))
+}
+
+// nixBuild returns what nix build says that it made.
+func (c *capture) nixBuild(ctx context.Context, log io.Writer) ([]byte, error) {
+	var answer head
+	var said tail
+	// No --print-out-paths: it is younger than Debian's nix 2.8. Flakes are off
+	// as nix comes.
+	cmd := exec.CommandContext(ctx, "nix", "build", c.Flake, "--no-link", "--no-write-lock-file", "--json", "--print-build-logs",
+		"--extra-experimental-features", "nix-command flakes")
 	// nix ends its builders when it is asked to end itself.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = buildGrace
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, log), log
-	if err := cmd.Run(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) {
-			fmt.Fprintln(log, "nix: command not found")
-			return errors.New("nix is not on PATH: install it, or give an image that was built with --iso")
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&answer, log), io.MultiWriter(&said, log)
+	switch err := cmd.Run(); {
+	case errors.Is(err, exec.ErrNotFound):
+		fmt.Fprintln(log, "nix: command not found")
+		return nil, errors.New("nix is not on PATH: install it, or give an image that was built with --iso")
+	case err != nil:
+		return nil, fmt.Errorf("nix build %s: %w%s; its log is build.log in the bundle", c.Flake, err, said.lastError())
+	}
+	return answer.Bytes(), nil
+}
+
+// maxAnswer bounds nix's answer: it has some hundred bytes an output.
+const maxAnswer = 1 << 20
+
+// head keeps the first maxAnswer bytes.
+type head struct{ bytes.Buffer }
+
+func (h *head) Write(p []byte) (int, error) {
+	h.Buffer.Write(p[:min(len(p), maxAnswer-h.Len())])
+	return len(p), nil
+}
+
+// maxTail bounds the end of nix's messages in which its error is looked for: it
+// stands above the last lines of a builder's log.
+const maxTail = 16 << 10
+
+// tail keeps the last maxTail bytes.
+type tail struct{ data []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.data = append(t.data, p...)
+	t.data = t.data[max(0, len(t.data)-maxTail):]
+	return len(p), nil
+}
+
+// lastError is nix's last error, ": " before it, "" where there is none. Newer
+// ones stand indented below what nix was about.
+func (t *tail) lastError() (text string) {
+	for line := range strings.Lines(string(t.data)) {
+		if m, ok := strings.CutPrefix(strings.TrimSpace(line), "error: "); ok {
+			text = ": " + m
 		}
-		return fmt.Errorf("nix build %s: %w; its log is build.log in the bundle", c.Flake, err)
 	}
-	var isos []string
-	for dir := range strings.Lines(out.String()) {
-		_ = filepath.WalkDir(strings.TrimSpace(dir), func(p string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && strings.HasSuffix(p, ".iso") {
-				isos = append(isos, p)
-			}
-			return nil
-		})
+	return text
+}
+
+// outputs reads the answer of nix build --json: a list of what was built, each
+// with its outputs by name.
+func outputs(answer []byte) ([]string, error) {
+	var built []struct {
+		Outputs map[string]string `json:"outputs"`
 	}
-	if len(isos) != 1 {
-		return fmt.Errorf("nix build %s made %d images (%s): it must make one; name the one to boot with --iso", c.Flake, len(isos), strings.Join(isos, ", "))
+	if err := json.Unmarshal(answer, &built); err != nil {
+		return nil, fmt.Errorf("its answer, in build.log, does not say what it made: %w", err)
 	}
-	c.ISO = isos[0]
+	var paths []string
+	for _, b := range built {
+		for _, name := range slices.Sorted(maps.Keys(b.Outputs)) {
+			paths = append(paths, b.Outputs[name])
+		}
+	}
+	return paths, nil
+}
+
+// maxLooked bounds the files and directories that are looked at: links in a
+// result may lead anywhere.
+const maxLooked = 100_000
+
+// images lists the files that are called .iso in results, as find -L does: a
+// result that joins others links to their directories.
+func images(results []string) ([]string, error) {
+	var f finder
+	for _, r := range results {
+		if err := f.look(r, nil); err != nil {
+			return nil, err
+		}
+	}
+	return f.isos, nil
+}
+
+type finder struct {
+	isos   []string
+	looked int
+}
+
+// look looks at a file, or at all below a directory; above are the directories
+// that it lies in.
+func (f *finder) look(path string, above []fs.FileInfo) error {
+	if f.looked++; f.looked > maxLooked {
+		return fmt.Errorf("%s: more than %d files: what is behind them was not looked at", path, maxLooked)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // a link to nowhere, or to itself
+	}
+	if info.Mode().IsRegular() && strings.HasSuffix(path, ".iso") {
+		f.isos = append(f.isos, path)
+	}
+	if !info.IsDir() || slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, info) }) {
+		return nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := f.look(filepath.Join(path, e.Name()), append(slices.Clip(above), info)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
