@@ -29,7 +29,7 @@ type diffFlags struct {
 
 const diffStatus = `
 EXIT STATUS
-  0  no condition flipped, and none fails for another reason; with --all: none turned
+  0  no condition flipped, and none is shown to fail for another reason; with --all: none turned
   1  one did
   2  trouble: usage, files that cannot be read, bad rules, nothing to compare
 `

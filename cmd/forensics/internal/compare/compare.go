@@ -101,7 +101,8 @@ type change struct {
 	whole    bool // the values are all that there is of it
 	// lone: one run alone states it; nobody may have asked the other.
 	lone bool
-	nth  int // order among its like
+	of   [2]*item // from and to, nil for a message or file
+	nth  int      // order among its like
 	// stand are the facts that stand where a message stands.
 	stand []string
 	// values are those that only one side has, from and to.
@@ -112,6 +113,7 @@ func compare(from *group, to *Side, set *rules.Set) *report.Comparison {
 	w := &work{set: set, from: from, to: to, verdicts: map[string][2]*report.Verdict{}}
 	w.closure()
 	notes := w.collect()
+	w.settle()
 	w.feed()
 	c := &report.Comparison{From: from.path, To: to.Report.Path, Notes: notes}
 	for _, cond := range set.Conditions() {
@@ -124,7 +126,9 @@ func compare(from *group, to *Side, set *rules.Set) *report.Comparison {
 		case v[0].Status != v[1].Status:
 			c.Flips = append(c.Flips, w.flip(cond, v[0], v[1]))
 		case v[0].Status == report.Fail && !sameWords(v[0].Because, v[1].Because):
-			c.Mechanisms = append(c.Mechanisms, w.flip(cond, v[0], v[1]))
+			m := w.flip(cond, v[0], v[1])
+			m.MayBeSame = !w.otherReason(v[0], v[1])
+			c.Mechanisms = append(c.Mechanisms, m)
 		}
 	}
 	w.rest(c)
@@ -189,10 +193,11 @@ func (g *group) read() bool {
 // collect finds all changes, and what must be said about them.
 func (w *work) collect() (notes []string) {
 	w.items()
+	notes = w.missing()
 	if !w.from.read() || !w.to.read {
-		return []string{"compared by saved reports: messages, times and the image's files are not compared"}
+		return append(notes, "compared by saved reports: messages, times and the image's files are not compared")
 	}
-	notes = w.messages()
+	notes = append(notes, w.messages()...)
 	if len(w.from.sides) == 1 {
 		files, more := tree.Compare(w.from.sides[0].bundle, w.to.bundle, w.to.params)
 		for _, f := range files {
@@ -205,6 +210,48 @@ func (w *work) collect() (notes []string) {
 		w.add(&change{Change: c, known: true, error: true})
 	}
 	return notes
+}
+
+// missing names what says what a run was started with and is not compared, since
+// one run or both did not keep it.
+func (w *work) missing() []string {
+	kept := func(s *Side, facts ...string) bool {
+		return slices.ContainsFunc(s.items, func(it item) bool { return slices.Contains(facts, it.fact) })
+	}
+	var neither, onlyA, onlyB []string
+	for _, x := range []struct {
+		name string
+		kept func(*Side) bool
+	}{
+		{"QEMU's command", func(s *Side) bool { return kept(s, "qemu.argv", "qemu.drive", "qemu.accel") }},
+		{"the kernel's command line", func(s *Side) bool { return kept(s, "kernel.cmdline") }},
+		{"the boot image", func(s *Side) bool {
+			return s.bundle != nil && len(s.bundle.Artifacts) > 0 || kept(s, "iso.image", "nix.nar-hash")
+		}},
+	} {
+		a, b := !slices.ContainsFunc(w.from.sides, func(s *Side) bool { return !x.kept(s) }), x.kept(w.to)
+		switch {
+		case !a && !b:
+			neither = append(neither, x.name)
+		case !b:
+			onlyA = append(onlyA, x.name)
+		case !a:
+			onlyB = append(onlyB, x.name)
+		}
+	}
+	var parts []string
+	for _, p := range []struct {
+		names []string
+		who   string
+	}{{neither, "neither run kept"}, {onlyA, "only A kept"}, {onlyB, "only B kept"}} {
+		if len(p.names) > 0 {
+			parts = append(parts, list(p.names)+", which "+p.who)
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return []string{"not compared: " + strings.Join(parts, "; ")}
 }
 
 // fileFacts are the facts that a file of the image speaks for: a boot loader's
@@ -339,6 +386,7 @@ func (w *work) change(k key, a, b *item, harmless, known bool) {
 	}
 	c.values = [2][]value{av, bv}
 	c.whole, c.lone = of.one, a == nil || b == nil
+	c.of = [2]*item{a, b}
 	if a != nil && b != nil && (len(av) == 0 || len(bv) == 0) {
 		// One has more of it than the other: that is not "none".
 		av, bv = a.values, b.values
@@ -348,9 +396,100 @@ func (w *work) change(k key, a, b *item, harmless, known bool) {
 		x, y := firstDifference(shown(av), shown(bv), message.Mask)
 		c.From, c.To = cut(x), cut(y)
 	}
-	c.Summary = summary(k, a, b, c.From, c.To)
+	if x, y := apart(av, bv); of.one && len(x)+len(y) > 0 {
+		av, bv = telling(av, x), telling(bv, y)
+	}
 	c.Evidence = append(w.sided(report.SideFrom, of.fact, av), w.sided(report.SideTo, of.fact, bv)...)
 	w.add(c)
+}
+
+// telling leaves of a side's values those that the other has not, unless it has
+// them all.
+func telling(all, apart []value) []value {
+	if len(apart) == 0 {
+		return all
+	}
+	return apart
+}
+
+// settle finds which of the facts that one run alone states the other is shown
+// not to have, and says each change in words.
+func (w *work) settle() {
+	for _, c := range w.changes {
+		if c.of[0] == nil && c.of[1] == nil {
+			continue
+		}
+		side, it := report.SideFrom, c.of[0]
+		if it == nil {
+			side, it = report.SideTo, c.of[1]
+		}
+		asked := c.known && c.complete() && !strings.HasPrefix(c.name, "host.")
+		c.Alone = c.lone && !c.whole && !asked && !w.toldByMessage(c, side, it)
+		c.Summary = summary(it.key, c)
+	}
+}
+
+// toldByMessage reports whether a fact that one side states stands in a message
+// that the other could have shown, and does not.
+func (w *work) toldByMessage(c *change, side string, it *item) bool {
+	return slices.ContainsFunc(w.changes, func(m *change) bool {
+		switch {
+		case !strings.HasSuffix(m.Kind, ".message"):
+			return false
+		case overlaps(m, side, evidenceOf(it.values)):
+			return true
+		}
+		text := m.From
+		if side == report.SideTo {
+			text = m.To
+		}
+		return worded(it.fact) && slices.ContainsFunc(it.values, func(v value) bool { return names(text, v.shown) })
+	})
+}
+
+// otherReason reports whether two runs are shown to fail for different reasons:
+// one of them could have shown the other's and does not. A run that was not
+// asked the same, or has both reasons, shows nothing.
+func (w *work) otherReason(a, b *report.Verdict) bool {
+	if w.says(a, report.SideTo) || w.says(b, report.SideFrom) {
+		return false
+	}
+	return w.refuted(a, report.SideFrom) || w.refuted(b, report.SideTo)
+}
+
+// refuted reports whether the reason that one side gives is not the other's: a
+// message or value that it rests on is gone there.
+func (w *work) refuted(v *report.Verdict, side string) bool {
+	return slices.ContainsFunc(w.changes, func(c *change) bool {
+		if c.Harmless || c.Alone || !overlaps(c, side, v.Evidence) {
+			return false
+		}
+		vs := c.values[0]
+		if side == report.SideTo {
+			vs = c.values[1]
+		}
+		if c.name == "" || !worded(c.name) {
+			return len(vs) > 0 && vs[0].shown != ""
+		}
+		return slices.ContainsFunc(vs, func(x value) bool { return names(v.Because, x.shown) })
+	})
+}
+
+// minSaid is the least of a message that makes it the same: "yes" stands anywhere.
+const minSaid = 12
+
+// says reports whether a side has the words of a reason, too.
+func (w *work) says(v *report.Verdict, side string) bool {
+	sides := []*Side{w.to}
+	if side == report.SideFrom {
+		sides = w.from.sides
+	}
+	reason := message.Mask(v.Because)
+	return slices.ContainsFunc(sides, func(s *Side) bool {
+		return slices.ContainsFunc(s.items, func(it item) bool {
+			return worded(it.fact) && slices.ContainsFunc(it.values, func(x value) bool { return len(x.masked) >= minSaid && names(reason, x.masked) })
+		})
+	})
 }
 
 // sided is the evidence of one side's values; of none, the command line that
@@ -430,11 +569,11 @@ func (w *work) messages() (notes []string) {
 	for _, d := range diffs {
 		c := &change{known: true, error: d.Error}
 		c.Kind, c.Subject = string(d.Class)+".message", d.Source
-		c.From, c.Summary = d.Text, "gone from "+source[d.Class]+": "+quote(d.Text, "")
+		c.From, c.Summary = d.Text, "gone from "+source[d.Class]+" is: "+quote(d.Text, "")
 		side := report.SideFrom
 		if d.Side == message.To {
 			side = report.SideTo
-			c.From, c.To, c.Summary = "", d.Text, "new in "+source[d.Class]+": "+quote(d.Text, "")
+			c.From, c.To, c.Summary = "", d.Text, "new in "+source[d.Class]+" is: "+quote(d.Text, "")
 		}
 		c.Evidence = sided(side, d.Evidence)
 		if d.After != nil {

@@ -131,8 +131,10 @@ func factItem(facts *analyzers.Facts, f *analyzers.Fact, mask func(string) strin
 		switch {
 		case slices.Contains(measured, f.Name):
 			v.masked = "(measured)"
-		case f.Name == "net.address":
+		case f.Name == "net.address", f.Name == "net.user-network":
 			v.masked, _, _ = strings.Cut(h.Value, "/") // tools differ in giving the length of the prefix
+		case f.Name == "net.lease":
+			v.masked = "yes" // not every tool names the server
 		case worded(f.Name):
 			v.masked = mask(h.Value)
 		default:

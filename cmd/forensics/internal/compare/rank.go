@@ -151,11 +151,11 @@ func (w *work) flip(cond *rules.Condition, a, b *report.Verdict) report.Flip {
 	var at []ranked
 	for _, c := range w.changes {
 		if tier := w.tier(cond, c, a, b); tier >= 0 {
-			at = append(at, ranked{c, tier, !named(c, a, b), !c.input, !c.input && (c.From == "") != (c.To == "")})
+			at = append(at, ranked{c, tier, !c.saidBy(a, b), !c.input, !c.input && (c.From == "") != (c.To == "")})
 		}
 	}
 	slices.SortFunc(at, func(x, y ranked) int {
-		return cmp.Or(cmp.Compare(x.tier, y.tier), bools(x.unnamed, y.unnamed), bools(x.outcome, y.outcome), bools(x.single, y.single), cmp.Compare(rankOf(x.Kind), rankOf(y.Kind)), cmp.Compare(x.nth, y.nth))
+		return cmp.Or(cmp.Compare(x.tier, y.tier), bools(x.unnamed, y.unnamed), bools(x.outcome, y.outcome), bools(x.Alone, y.Alone), bools(x.single, y.single), cmp.Compare(rankOf(x.Kind), rankOf(y.Kind)), cmp.Compare(x.nth, y.nth))
 	})
 	at = said(at)
 	for _, r := range at[:min(len(at), maxOfFlip)] {
@@ -197,10 +197,10 @@ func bools(a, b bool) int {
 	return 1
 }
 
-// named reports whether a failed verdict's sentence holds a value of its side.
-func named(c *change, a, b *report.Verdict) bool {
+// saidBy reports whether a failed verdict's sentence holds a value of its side.
+func (c *change) saidBy(a, b *report.Verdict) bool {
 	says := func(v *report.Verdict, values []value) bool {
-		return v.Status == report.Fail && !c.measured && slices.ContainsFunc(values, func(x value) bool { return names(v.Because, x.shown) })
+		return v.Status == report.Fail && !c.measured && slices.ContainsFunc(values, func(x value) bool { return named(v.Because, x.shown) })
 	}
 	return says(a, c.values[0]) || says(b, c.values[1])
 }
@@ -211,7 +211,7 @@ func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int 
 	if c.Harmless {
 		// A port differs always; the one that a verdict names matters.
 		switch {
-		case named(c, a, b):
+		case c.saidBy(a, b):
 			return 0
 		case c.measured && quoted && slices.Contains(c.Feeds, cond.ID):
 			return 3 // a threshold of the rule lies between
@@ -223,11 +223,11 @@ func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int 
 	}
 	feeds := slices.Contains(c.Feeds, cond.ID)
 	switch {
-	case c.input && c.known && (feeds && !slices.Contains(plumbing, c.Kind) || named(c, a, b)):
+	case c.input && c.known && (feeds && !slices.Contains(plumbing, c.Kind) || c.saidBy(a, b)):
 		return 1
 	case c.free() && imageOrGuest(cond):
 		return 2
-	case quoted && (feeds || c.name == "" || named(c, a, b)):
+	case quoted && (feeds || c.name == "" || c.saidBy(a, b)):
 		return 3
 	case feeds && c.name != "" && c.known && (c.complete() || !c.lone):
 		return 4
@@ -264,6 +264,14 @@ func (c *change) free() bool {
 		return c.Subject == "fw_cfg" || c.Subject == "smbios" || c.Subject == "append"
 	}
 	return false
+}
+
+// named is names, but for values that stand anywhere: of these it takes a setting.
+func named(sentence, v string) bool {
+	if slices.Contains(bare, v) {
+		return strings.Contains(sentence, "="+v)
+	}
+	return names(sentence, v)
 }
 
 // names reports whether a sentence holds a value as words of its own.
@@ -310,6 +318,9 @@ func (w *work) uncovered(id string, broken int) bool {
 	if v[broken].Status == report.Fail || v[1-broken].Status == report.Unknown {
 		return false
 	}
+	if v[broken].Status == report.Unknown && (w.refused(id, broken) || w.goesOn(id, broken)) {
+		return true
+	}
 	return slices.ContainsFunc(w.needs[id], func(n string) bool {
 		x := w.verdicts[n]
 		if x[broken] == nil || x[broken].Status != report.Fail {
@@ -323,6 +334,39 @@ func (w *work) uncovered(id string, broken int) bool {
 		}
 		return v[broken].Status == report.Unknown && x[1-broken].Status == report.Pass
 	}) || w.onlyTried(id, broken)
+}
+
+// refused reports whether QEMU did not start in one run and did in the other:
+// nothing that a boot shows was reached.
+func (w *work) refused(id string, broken int) bool {
+	cond, x := w.set.Condition(id), w.verdicts["host.qemu"]
+	if cond == nil || cond.Phase == "host" || x[broken] == nil || x[broken].Status != report.Fail || x[1-broken].Status != report.Pass {
+		return false
+	}
+	side := w.to
+	if broken == 0 {
+		side = w.from.sides[0]
+	}
+	return side.Report.Stage == "none"
+}
+
+// goesOn reports whether the other run's verdict rests on a line that the broken
+// run's log of the same thing does not have, and an earlier condition failed
+// there that passed in the other: that log ends before.
+func (w *work) goesOn(id string, broken int) bool {
+	side := report.SideTo
+	if broken == 1 {
+		side = report.SideFrom
+	}
+	earlier := w.set.Conditions()
+	earlier = earlier[:slices.IndexFunc(earlier, func(n *rules.Condition) bool { return n.ID == id })]
+	passed := slices.ContainsFunc(earlier, func(n *rules.Condition) bool {
+		x := w.verdicts[n.ID]
+		return !n.Observer && x[broken].Status == report.Fail && x[1-broken].Status == report.Pass
+	})
+	return passed && slices.ContainsFunc(w.changes, func(c *change) bool {
+		return c.name == "" && c.Kind == "journal.message" && overlaps(c, side, w.verdicts[id][1-broken].Evidence)
+	})
 }
 
 // onlyTried reports whether a condition fails in one run with the very words of
@@ -370,7 +414,7 @@ func (w *work) rest(c *report.Comparison) {
 	listed, folded := map[string]int{}, map[string]int{}
 	var kinds []string
 	for _, x := range left {
-		if x.Harmless || listed[x.Kind] >= maxOfKind {
+		if listed[x.Kind] >= maxOfKind {
 			if folded[x.Kind] == 0 {
 				kinds = append(kinds, x.Kind)
 			}

@@ -9,12 +9,13 @@ import (
 	"forensics/cmd/forensics/internal/report"
 )
 
-// summary says a change as one clause.
-func summary(k key, a, b *item, from, to string) string {
+// summary says the change of an item as one clause.
+func summary(k key, c *change) string {
+	from, to := c.From, c.To
 	switch k.kind {
 	case "qemu.drive":
 		if k.subject == "disks" {
-			return drives(len(valuesOf(a)), len(valuesOf(b)), from, to)
+			return drives(len(valuesOf(c.of[0])), len(valuesOf(c.of[1])), from, to)
 		}
 	case "qemu.hostfwd":
 		return "QEMU forwards " + change2(from, to, "nothing")
@@ -23,10 +24,7 @@ func summary(k key, a, b *item, from, to string) string {
 	case "stage":
 		return "the boot reached " + change2(from, to, "nothing")
 	case "serial.reached":
-		if b == nil {
-			return "the console shows nothing of stage " + k.subject + " any more"
-		}
-		return "the console shows stage " + k.subject + " now"
+		return one(c, "the console of "+mark+" shows the stage "+k.subject)
 	case "kernel.parameter":
 		name, where, _ := strings.Cut(k.subject, " ")
 		if where != "" {
@@ -35,24 +33,42 @@ func summary(k key, a, b *item, from, to string) string {
 		return "the kernel gets " + change2(from, to, "no "+name)
 	case "iso.image":
 		return "another boot image: its " + k.subject + " is " + change2(from, to, "not known")
-	case "unit.state":
-		return k.subject + " is " + change2(from, to, "not seen")
 	}
-	if option, ok := strings.CutPrefix(k.kind, "qemu."); ok && (a == nil || isInput(a.fact)) && (b == nil || isInput(b.fact)) {
+	if option, ok := strings.CutPrefix(k.kind, "qemu."); ok && isInput(c.name) {
 		what := "QEMU's " + option
 		if k.subject != "" {
 			what += " " + k.subject
 		}
 		return what + " is " + change2(from, to, "absent")
 	}
-	what := strings.TrimSpace(k.kind + " " + k.subject)
-	switch {
-	case a == nil:
-		return "new " + what + ": " + quote(to, "")
-	case b == nil:
-		return "gone " + what + ": " + quote(from, "")
+	what, whole := phrase(k, c.name, c.about)
+	if k.kind == "unit.state" {
+		what = k.subject
 	}
-	return what + " is " + change2(from, to, "none")
+	if from != "" && to != "" {
+		return what + " is " + change2(from, to, "none")
+	}
+	if v := quote(from+to, ""); !whole || !slices.Contains(bare, v) {
+		what += ": " + v
+	}
+	return one(c, mark+" shows "+what)
+}
+
+// mark stands for a run in a clause.
+const mark = "\x00"
+
+// one says that one run shows something: that the other does not, where that is
+// known.
+func one(c *change, clause string) string {
+	run, other := "A", "B"
+	if c.From == "" {
+		run, other = "B", "A"
+	}
+	clause = strings.Replace(clause, mark, run, 1)
+	if c.Alone {
+		return "only " + clause
+	}
+	return clause + ", " + other + " does not"
 }
 
 // change2 says what is there, and what was before.
@@ -99,6 +115,9 @@ func (w *work) headline(c *report.Comparison) string {
 	if len(c.Flips) == 0 && len(c.Mechanisms) == 0 {
 		return "no condition flipped; " + w.nothing(c)
 	}
+	if s := w.noBoot(); s != "" {
+		return s
+	}
 	if f := w.root(c); f != nil {
 		if w.observes(f.Condition) {
 			// Who watched matters less than what failed in the guest.
@@ -113,15 +132,49 @@ func (w *work) headline(c *report.Comparison) string {
 	}
 	for _, observer := range []bool{false, true} {
 		for i := range c.Mechanisms {
-			if m := &c.Mechanisms[i]; w.observes(m.Condition) == observer {
-				return fmt.Sprintf("%s still fails, for another reason: %s (%s before)", m.Condition, quote(m.ToBecause, "?"), quote(m.FromBecause, "?")) + w.reached(c)
+			if m := &c.Mechanisms[i]; w.observes(m.Condition) == observer && !m.MayBeSame {
+				return fmt.Sprintf("%s still fails, for another reason: %s (%s before)", m.Condition, w.told(m.ToBecause, report.SideTo), w.told(m.FromBecause, report.SideFrom)) + w.reached(c)
 			}
 		}
 		if s := w.shown(c, observer); s != "" {
 			return s
 		}
 	}
+	for i := range c.Mechanisms {
+		m := &c.Mechanisms[i]
+		return fmt.Sprintf("%s fails in both, perhaps for one reason: in A %s; in B %s", m.Condition, w.told(m.FromBecause, report.SideFrom), w.told(m.ToBecause, report.SideTo)) + w.reached(c)
+	}
 	return w.open(c)
+}
+
+// noBoot is the headline where one run alone records a boot.
+func (w *work) noBoot() string {
+	if len(w.from.sides) > 1 {
+		return ""
+	}
+	a, b := w.from.sides[0], w.to
+	switch {
+	case a.boots() == b.boots():
+		return ""
+	case a.boots():
+		return "B records no boot, A one that " + a.end()
+	}
+	return "A records no boot, B one that " + b.end()
+}
+
+// boots reports whether a run records an attempt to boot.
+func (s *Side) boots() bool {
+	return s.Report.Stage != "none" || slices.ContainsFunc(s.items, func(it item) bool { return strings.HasPrefix(it.fact, "qemu.") })
+}
+
+// end says how far a run came, and of what it failed.
+func (s *Side) end() string {
+	end := "reached " + s.Report.Stage
+	if len(s.Report.Causes) > 0 {
+		c := &s.Report.Causes[0]
+		end += "; " + c.Condition + " fails: " + quote(c.Because, "?")
+	}
+	return end
 }
 
 // reached names what a broken run could not show and the other does.
@@ -194,6 +247,9 @@ func (w *work) open(c *report.Comparison) string {
 		}
 	}
 	s := "no condition was decided otherwise"
+	if a, b := w.from.sides[0].Report.Causes, w.to.Report.Causes; len(w.from.sides) == 1 && len(a) > 0 && len(b) > 0 && a[0].Condition == b[0].Condition && sameWords(a[0].Because, b[0].Because) {
+		s = fmt.Sprintf("the same failure: %s fails in both: %s", a[0].Condition, w.told(b[0].Because, report.SideTo))
+	}
 	if len(gained) > 0 {
 		s += "; only B decides " + list(gained)
 	}
@@ -206,16 +262,16 @@ func (w *work) open(c *report.Comparison) string {
 func (w *work) nothing(c *report.Comparison) string {
 	feeding := 0
 	for _, x := range c.Changes {
-		if len(x.Feeds) > 0 {
+		if len(x.Feeds) > 0 && !x.Harmless {
 			feeding++
 		}
 	}
 	s := count(c.Differences, "difference")
 	switch {
-	case c.Differences == 0 && len(c.Folded)+len(c.Notes) == 0:
-		return "nothing differs"
+	case c.Differences == 0 && len(c.Changes)+len(c.Notes) == 0:
+		return "nothing that was captured differs"
 	case c.Differences == 0:
-		return "nothing differs that could matter"
+		return "nothing that was captured differs in a way that could matter"
 	case feeding == 0:
 		return s + ", none feeds a rule"
 	}
@@ -244,13 +300,19 @@ func (w *work) root(c *report.Comparison) *report.Flip {
 
 func decided(f *report.Flip) bool { return f.From != report.Unknown && f.To != report.Unknown }
 
-// turned is the headline of a flip, with the others that turned the same way.
+// turned is the headline of a flip, with the others that turned the same way,
+// those to which the same change belongs first.
 func (w *work) turned(c *report.Comparison, f *report.Flip) string {
-	ids := []string{f.Condition}
+	ids, more := []string{f.Condition}, []string(nil)
 	for i := range c.Flips {
 		o := &c.Flips[i]
-		if o.Condition != f.Condition && o.From == f.From && o.To == f.To && o.NewlyReached == f.NewlyReached && o.NoLongerReached == f.NoLongerReached {
+		if o.Condition == f.Condition || o.From != f.From || o.To != f.To || o.NewlyReached != f.NewlyReached || o.NoLongerReached != f.NoLongerReached {
+			continue
+		}
+		if len(f.Changes) == 0 || slices.ContainsFunc(o.Changes, func(x report.Change) bool { return x.Kind == f.Changes[0].Kind && x.Subject == f.Changes[0].Subject }) {
 			ids = append(ids, o.Condition)
+		} else {
+			more = append(more, o.Condition)
 		}
 	}
 	s := fmt.Sprintf("%s went from %s to %s", list(ids), f.From, f.To)
@@ -266,6 +328,9 @@ func (w *work) turned(c *report.Comparison, f *report.Flip) string {
 		s += ": " + w.told(f.ToBecause, report.SideTo)
 	case f.From == report.Fail && !strings.Contains(reason, quote(f.FromBecause, "?")):
 		s += "; in A: " + w.told(f.FromBecause, report.SideFrom)
+	}
+	if len(more) > 0 {
+		s += "; so did " + list(more)
 	}
 	return s + w.next(f) + w.mended(c, f)
 }
@@ -290,23 +355,26 @@ func (w *work) mended(c *report.Comparison, f *report.Flip) string {
 	return "; mended: " + list(ids)
 }
 
-// next is what fails now that f passes, and did not fail that way before.
+// next is what fails in B where f passes, and did not fail that way before.
 func (w *work) next(f *report.Flip) string {
 	causes := w.to.Report.Causes
 	if f.To != report.Pass || len(causes) == 0 {
 		return ""
 	}
 	c := &causes[0]
+	says := "B shows that " + c.Condition + " fails"
 	for _, s := range w.from.sides {
 		switch v := s.verdict(c.Condition); {
+		case v.Status == report.Pass:
+			says = "now " + c.Condition + " fails"
 		case v.Status != report.Fail:
-		case sameWords(v.Because, c.Because):
+		case sameWords(v.Because, c.Because) || !w.otherReason(v, w.to.verdict(c.Condition)):
 			return ""
 		default:
 			return "; " + c.Condition + " still fails, for another reason: " + w.told(c.Because, report.SideTo)
 		}
 	}
-	return "; now " + c.Condition + " fails: " + w.told(c.Because, report.SideTo)
+	return "; " + says + ": " + w.told(c.Because, report.SideTo)
 }
 
 // maxNamed bounds how many conditions a headline names.
@@ -324,18 +392,33 @@ func list(ids []string) string {
 }
 
 // replaced is the headline where the runs fail of something else: the first
-// cause of each that the other does not have.
+// cause of each that the other does not have. At least one of them is shown to
+// be gone or new; else the runs may tell of one failure in other words.
 func (w *work) replaced(c *report.Comparison) string {
 	if len(w.from.sides) > 1 {
 		return ""
 	}
-	x, y := own(w.from.sides[0], w.to), own(w.to, w.from.sides[0])
-	if x == nil || y == nil {
-		return ""
+	a, b := w.from.sides[0], w.to
+	x, y := own(a, b), own(b, a)
+	gone, isNew := x != nil && w.lost(x, b, report.SideFrom), y != nil && w.lost(y, a, report.SideTo)
+	switch {
+	case x != nil && y != nil && (gone || isNew):
+		return fmt.Sprintf("another failure: %s %s (%s), %s %s (%s)",
+			choose(gone, "gone is", "no longer shown is"), w.told(x.Because, report.SideFrom), x.Condition,
+			choose(isNew, "new is", "now shown is"), w.told(y.Because, report.SideTo), y.Condition)
+	case gone && y == nil && len(b.Report.Causes) > 0:
+		return fmt.Sprintf("one failure less: gone is %s (%s); %s fails as before", w.told(x.Because, report.SideFrom), x.Condition, b.Report.Causes[0].Condition)
+	case isNew && x == nil && len(a.Report.Causes) > 0:
+		return fmt.Sprintf("one failure more: new is %s (%s); %s fails as before", w.told(y.Because, report.SideTo), y.Condition, a.Report.Causes[0].Condition)
 	}
-	return fmt.Sprintf("another failure: %s %s (%s), %s %s (%s)",
-		w.absent("gone is", "no longer shown is", x, w.to, report.SideFrom), w.told(x.Because, report.SideFrom), x.Condition,
-		w.absent("new is", "now shown is", y, w.from.sides[0], report.SideTo), w.told(y.Because, report.SideTo), y.Condition)
+	return ""
+}
+
+func choose(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
 }
 
 // own is the first cause of a run that is no failure of the other, with the
@@ -350,32 +433,29 @@ func own(s, other *Side) *report.Cause {
 	return nil
 }
 
-// absent says that the other run does not have the cause: for sure where the
-// condition passed, or it could have shown the words and does not.
-func (w *work) absent(sure, open string, c *report.Cause, other *Side, side string) string {
-	if other.verdict(c.Condition).Status == report.Pass {
-		return sure
-	}
-	for _, x := range w.changes {
-		text := x.From
+// lost reports whether the other run is shown not to have a side's cause: its
+// condition passed there, or the words of the failure could stand there and do
+// not.
+func (w *work) lost(c *report.Cause, other *Side, side string) bool {
+	o := other.verdict(c.Condition)
+	v := w.side(side).verdict(c.Condition)
+	switch {
+	case o.Status == report.Pass:
+		return true
+	case o.Status == report.Fail:
+		a, b := v, o
 		if side == report.SideTo {
-			text = x.To
+			a, b = o, v
 		}
-		if strings.HasSuffix(x.Kind, ".message") && c.Because != "" && strings.Contains(text, c.Because) {
-			return sure
-		}
+		return w.otherReason(a, b) && w.refuted(v, side)
 	}
-	return open
+	return w.refuted(v, side)
 }
 
 // told is a verdict's sentence, with where it happened when a message says so.
 func (w *work) told(because, side string) string {
-	for _, c := range w.changes {
-		text := c.From
-		if side == report.SideTo {
-			text = c.To
-		}
-		if strings.HasSuffix(c.Kind, ".message") && because != "" && strings.HasPrefix(text, because) {
+	if because != "" {
+		if text := w.side(side).messages.Begins(because); text != "" {
 			return quote(text, "?")
 		}
 	}

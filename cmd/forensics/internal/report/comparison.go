@@ -16,7 +16,7 @@ type Comparison struct {
 	Headline string `json:"headline"` // one sentence
 	// Flips are the conditions whose status differs, in catalogue order.
 	Flips []Flip `json:"flips"`
-	// Mechanisms are the conditions that failed in both runs for another
+	// Mechanisms are the conditions that failed in both runs and give another
 	// reason, in catalogue order.
 	Mechanisms []Flip `json:"mechanisms"`
 	// Changes are what else differs, what may matter first.
@@ -40,9 +40,12 @@ type Flip struct {
 	// earlier condition failed that this run passed. It is no regression.
 	NewlyReached bool `json:"newly_reached"`
 	// NoLongerReached is the mirror image: the run broke earlier.
-	NoLongerReached bool   `json:"no_longer_reached"`
-	FromBecause     string `json:"from_because"`
-	ToBecause       string `json:"to_because"`
+	NoLongerReached bool `json:"no_longer_reached"`
+	// MayBeSame, of Mechanisms: neither run could have shown the other's reason,
+	// or one shows both.
+	MayBeSame   bool   `json:"may_be_same"`
+	FromBecause string `json:"from_because"`
+	ToBecause   string `json:"to_because"`
 	// Evidence is what the two verdicts rest on.
 	Evidence []SideEvidence `json:"evidence"`
 	// Changes go with the flip, the likeliest reason first.
@@ -59,6 +62,9 @@ type Change struct {
 	Summary string `json:"summary"`
 	// Feeds are the conditions whose rules read it.
 	Feeds []string `json:"feeds"`
+	// Alone: only one run's artifacts tell of it. The other may have it, too:
+	// it was not asked, or its answer not kept.
+	Alone bool `json:"alone"`
 	// Harmless: temporary paths, ports and the like, which differ always.
 	Harmless bool           `json:"harmless"`
 	Evidence []SideEvidence `json:"evidence"`

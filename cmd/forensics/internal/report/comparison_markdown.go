@@ -57,7 +57,7 @@ func (m *markdown) comparison(r *Report, verbose bool) {
 		m.flip(f, f.heading("→"), verbose, told)
 	}
 	for _, f := range every(c.Mechanisms) {
-		m.flip(f, "still fails, for another reason", verbose, told)
+		m.flip(f, f.still(), verbose, told)
 	}
 	m.others(c, verbose)
 	for _, n := range c.Notes {
@@ -67,7 +67,7 @@ func (m *markdown) comparison(r *Report, verbose bool) {
 
 // flips is the table of all conditions that the runs show differently.
 func (m *markdown) flips(c *Comparison, verbose bool) {
-	if c.same() {
+	if len(c.Flips)+len(c.Mechanisms) == 0 {
 		return
 	}
 	w := wordingOf(cellCode, cell, verbose)
@@ -77,7 +77,7 @@ func (m *markdown) flips(c *Comparison, verbose bool) {
 		m.f("| %s | %s | %s | %s |", cellCode(f.Condition), status(f.From), status(f.To), f.row(w))
 	}
 	for _, f := range every(c.Mechanisms) {
-		m.f("| %s | %s | %s | another reason: %s |", cellCode(f.Condition), status(f.From), status(f.To), f.row(w))
+		m.f("| %s | %s | %s | %s: %s |", cellCode(f.Condition), status(f.From), status(f.To), f.still(), f.row(w))
 	}
 	m.f("")
 }

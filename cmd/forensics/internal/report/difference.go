@@ -93,8 +93,22 @@ func (r *Report) changes() []*Change {
 	return all
 }
 
-// same reports whether both runs show the same of every condition.
-func (c *Comparison) same() bool { return len(c.Flips)+len(c.Mechanisms) == 0 }
+// same reports whether both runs show the same of every condition, or may do so.
+func (c *Comparison) same() bool { return len(c.Flips) == 0 && len(c.otherReasons()) == 0 }
+
+// otherReasons are the conditions that are shown to fail for another reason.
+func (c *Comparison) otherReasons() []Flip {
+	return slices.DeleteFunc(slices.Clone(c.Mechanisms), func(f Flip) bool { return f.MayBeSame })
+}
+
+// still says of a condition that fails in both runs whether it does so for
+// another reason.
+func (f *Flip) still() string {
+	if f.MayBeSame {
+		return "fails in both, perhaps for one reason"
+	}
+	return "still fails, for another reason"
+}
 
 // sentence is the headline, or, where there is none, what the lists show.
 func (c *Comparison) sentence() string {
@@ -107,7 +121,7 @@ func (c *Comparison) sentence() string {
 	case len(c.Flips) > 1:
 		return fmt.Sprintf("%d conditions flipped, %s first", len(c.Flips), c.Flips[0].Condition)
 	case len(c.Mechanisms) > 0:
-		return "no condition flipped; " + c.Mechanisms[0].Condition + " fails for another reason"
+		return "no condition flipped; " + c.Mechanisms[0].Condition + " " + c.Mechanisms[0].still()
 	case c.Differences == 0:
 		return "no condition flipped; no difference"
 	}
@@ -118,7 +132,7 @@ func (c *Comparison) sentence() string {
 func (c *Comparison) feeding() string {
 	n := 0
 	for i := range c.Changes {
-		if len(c.Changes[i].Feeds) > 0 {
+		if len(c.Changes[i].Feeds) > 0 && !c.Changes[i].Harmless {
 			n++
 		}
 	}
@@ -257,7 +271,7 @@ func split(flips []Flip) (full, compact []*Flip) {
 	for i := range flips {
 		f := &flips[i]
 		switch {
-		case f.reached() != "", failed && f.oneSided() && f.From != Fail && f.To != Fail:
+		case f.reached() != "" && f.oneSided(), failed && f.oneSided() && f.From != Fail && f.To != Fail:
 			compact = append(compact, f)
 		case !f.oneSided():
 			full = append(full, f)
@@ -372,8 +386,14 @@ func (c *Change) text(w wording) string {
 		value = w.prose(c.Summary)
 	case c.From == "":
 		word, value = "new ", w.value(to)
+		if c.Alone {
+			word = "only B: "
+		}
 	case c.To == "":
 		word, value = "gone ", w.value(from)
+		if c.Alone {
+			word = "only A: "
+		}
 	default:
 		value = w.value(from) + " " + w.arrow + " " + w.value(to)
 	}

@@ -133,6 +133,22 @@ func newSet() *Set {
 // Len returns how many messages the set has.
 func (s *Set) Len() int { return len(s.entries) }
 
+// Begins returns the text of the error that begins with head and says more, ""
+// when there is none, or several that say different things.
+func (s *Set) Begins(head string) string {
+	found := ""
+	for _, e := range s.entries {
+		if !e.Error || len(e.Text) <= len(head) || !strings.HasPrefix(e.Text, head+", at ") {
+			continue
+		}
+		if found != "" && found != e.Text {
+			return ""
+		}
+		found = e.Text
+	}
+	return found
+}
+
 // cover notes that a run has that coverage.
 func (s *Set) cover(name string) {
 	if s.covers[name] == 0 && len(s.covers) < maxKnown {
