@@ -1,7 +1,8 @@
 // Package boot says how far the boot came in the end: the furthest stage that
 // any artifact shows, from the boot loader to a provisioned system: one whose
-// status file says so (parameter "state"). And whether an image in the run is the
-// one that booted.
+// status file says so (parameter "state"). Whether an image in the run is the
+// one that booted. And the first time that the guest's clock gave, where no other
+// tells when the run was.
 package boot
 
 import (
@@ -30,6 +31,7 @@ var Analyzer = &analyzers.Analyzer{
 		{Name: "boot.userland", Doc: "Programs of the guest ran: its initrd, systemd, a login, a shell, a journal.", Values: []string{"yes"}, Repeats: true},
 		{Name: "boot.image", Doc: "Whether the image in the run is the one that booted, by digest.", Values: []string{"inspected", "another"}},
 		{Name: "boot.entry", Doc: "Which entry of the image's boot menu the kernel's command line is: the one that starts by itself, another, or none of them (typed, given by QEMU, or another image's).", Values: []string{"default", "other", "foreign"}, Repeats: true},
+		{Name: "boot.dated", Doc: "The earliest time of the boot by the guest's clock, as its journal, its kernel or systemctl wrote it, in UTC; not stated where that is more than a day from the time in the run's name."},
 	},
 	Run: run,
 }
@@ -64,6 +66,7 @@ func run(p *analyzers.Pass) (any, error) {
 	dialogue(p, b)
 	logs(p)
 	messages(p)
+	dated(p)
 	if b.stage > 0 {
 		p.State("boot.stage", "", serial.Stages[b.stage], b.ev)
 	}

@@ -397,7 +397,8 @@ type Run struct {
 	Path      string    // directory or archive, or that plus common prefix
 	Dir       string    // what the artifacts' paths are relative to
 	Archive   string    // the archive that holds the run, "" when none does
-	Started   time.Time // zero when nothing tells
+	Started   time.Time // by the host's clock: metadata, manifest, a harness's log; zero when none tells
+	Named     time.Time // in the name, of the start or of a copy; zero when there is none
 	Artifacts []*Artifact
 	Problems  []Problem
 }

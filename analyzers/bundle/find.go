@@ -487,7 +487,7 @@ func (r *Run) finish() {
 			r.Problems = append(r.Problems, Problem{Path: a.Path, Text: "empty: shows nothing"})
 		}
 	}
-	r.Started = r.started()
+	r.Started, r.Named = r.started(), r.namedTime()
 }
 
 var (
@@ -495,7 +495,7 @@ var (
 	bracketRe   = regexp.MustCompile(`(?m)^\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d|Z))\] `)
 )
 
-// started returns the time that the artifacts give, else that of the name.
+// started returns the earliest time that the host's clock gave.
 func (r *Run) started() time.Time {
 	var best time.Time
 	take := func(s string) {
@@ -516,12 +516,10 @@ func (r *Run) started() time.Time {
 			take(string(m[1]))
 		}
 	}
-	if best.IsZero() {
-		best = r.namedTime()
-	}
 	return best
 }
 
+// namedTime returns the time in the name of the run, its archive or its files.
 func (r *Run) namedTime() time.Time {
 	names := []string{r.ID, path.Base(r.Archive)}
 	for _, a := range r.Artifacts {

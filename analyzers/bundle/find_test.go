@@ -174,11 +174,11 @@ func TestKind(t *testing.T) {
 func TestStarted(t *testing.T) {
 	runs, _ := Find(tree("2025-10-08T13-56-18Z/serial.log="+bootText, "2025-10-08T13-56-18Z/harness.log="+harnessText), "")
 	if got := runs[0].Started.Format("2006-01-02T15:04:05Z"); got != "2025-10-12T01:13:59Z" {
-		t.Errorf("started %s: the artifacts' own time goes before the name's", got)
+		t.Errorf("started %s, want the harness's first time", got)
 	}
 	runs, _ = Find(tree("2025-10-08T13-56-18Z/serial.log="+bootText), "")
-	if got := runs[0].Started.Format("2006-01-02T15:04:05Z"); got != "2025-10-08T13:56:18Z" {
-		t.Errorf("started %s, want the name's time", got)
+	if got := runs[0].Named.Format("2006-01-02T15:04:05Z"); got != "2025-10-08T13:56:18Z" || !runs[0].Started.IsZero() {
+		t.Errorf("named %s, started %s: want the name's time, and that no artifact tells a start", got, runs[0].Started)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"time"
 
 	"forensics/cmd/forensics/internal/compare/message"
 	"forensics/cmd/forensics/internal/report"
@@ -17,14 +16,11 @@ const maxOfTurn = 3
 // All sets many runs in the order of time.
 func All(path string, sides []*Side, set *rules.Set) *report.History {
 	sides = slices.Clone(sides)
-	slices.SortStableFunc(sides, earlier)
+	slices.SortStableFunc(sides, func(a, b *Side) int { return a.Report.Compare(&b.Report) })
 	h := &report.History{Path: path}
 	for _, s := range sides {
-		r := report.HistoryRun{ID: s.Report.ID, Path: s.Report.Path, Stage: s.Report.Stage}
-		if t := s.start(); !t.IsZero() {
-			r.Started = &t
-		}
-		h.Runs = append(h.Runs, r)
+		r := &s.Report
+		h.Runs = append(h.Runs, report.HistoryRun{ID: r.ID, Path: r.Path, Started: r.Started, StartedFrom: r.StartedFrom, Stage: r.Stage})
 	}
 	b := &historian{set: set, sides: sides, pairs: map[[2]int]*report.Comparison{}}
 	for _, c := range set.Conditions() {
@@ -34,32 +30,6 @@ func All(path string, sides []*Side, set *rules.Set) *report.History {
 	slices.SortStableFunc(h.Turns, func(a, b report.Turn) int { return cmp.Compare(a.Run, b.Run) })
 	h.Groups = b.groups()
 	return h
-}
-
-// earlier orders runs by their time, those without one last.
-func earlier(a, b *Side) int {
-	x, y := a.start(), b.start()
-	switch {
-	case x.IsZero() != y.IsZero():
-		if x.IsZero() {
-			return 1
-		}
-		return -1
-	case !x.Equal(y):
-		return x.Compare(y)
-	}
-	return cmp.Compare(a.Report.Path, b.Report.Path)
-}
-
-// start is when the run started: as its artifacts say, else as its name does.
-func (s *Side) start() time.Time {
-	if !s.own.IsZero() {
-		return s.own
-	}
-	if s.Report.Started != nil {
-		return *s.Report.Started
-	}
-	return time.Time{}
 }
 
 type historian struct {

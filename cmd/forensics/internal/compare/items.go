@@ -52,7 +52,7 @@ func isInput(fact string) bool {
 var structured = []string{
 	"qemu.argv", "qemu.drive", "qemu.device", "qemu.netdev", "qemu.memory", "qemu.cpu", "qemu.accel", "qemu.firmware",
 	"kernel.cmdline", "kernel.console", "iso.cmdline", "iso.image", "iso.console",
-	"nix.store-path", "nix.nar-hash", "run.started", "run.ended", "journal.boots",
+	"nix.store-path", "nix.nar-hash", "run.started", "run.ended", "boot.dated", "journal.boots",
 	"boot.stage", "boot.userland", "probe.exit", "probe.stdout",
 	// What the observer typed is no property of the run.
 	"harness.typed",

@@ -3,13 +3,11 @@ package compare
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"forensics/analyzers"
 	"forensics/analyzers/all"
 	"forensics/analyzers/bundle"
 	"forensics/analyzers/iso"
-	"forensics/analyzers/journal"
 	"forensics/analyzers/qemu"
 	"forensics/cmd/forensics/internal/compare/message"
 	"forensics/cmd/forensics/internal/compare/timing"
@@ -34,7 +32,6 @@ type Side struct {
 	facts     []span                     // where facts stand, for what else stands there
 	messages  *message.Set
 	times     *timing.Times
-	own       time.Time // when the run started, by its artifacts; zero when none tells
 }
 
 // span is where a fact stands.
@@ -59,7 +56,6 @@ func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 	}
 	list := append(slices.Clip(all.List),
 		reader("launches", []*analyzers.Analyzer{qemu.Analyzer}, func(p *analyzers.Pass) { launches = qemu.From(p) }),
-		reader("entries", []*analyzers.Analyzer{journal.Analyzer}, func(p *analyzers.Pass) { s.own = firstEntry(journal.From(p)) }),
 		reader("messages", message.Requires, func(p *analyzers.Pass) { s.messages = message.Collect(p) }),
 		reader("times", timing.Requires, func(p *analyzers.Pass) { s.times = timing.Collect(p) }))
 	facts := analyzers.Analyze(run, list, profile.Params)
@@ -72,34 +68,7 @@ func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 	if digest, ev := iso.Booted(run); digest != "" {
 		s.items = append(s.items, item{key: key{"iso.image", "sha256"}, fact: "iso.image", values: []value{{masked: digest, shown: digest, ev: []bundle.Evidence{ev}}}})
 	}
-	if t := started(facts); !t.IsZero() {
-		s.own = t // the host's clock, where it tells, not the guest's
-	}
 	return s
-}
-
-// started is the earliest start that metadata or a harness gives.
-func started(facts *analyzers.Facts) time.Time {
-	var first time.Time
-	for _, f := range facts.Of("run.started", "") {
-		if t, err := time.Parse(time.RFC3339, f.Value); err == nil && (first.IsZero() || t.Before(first)) {
-			first = t.UTC()
-		}
-	}
-	return first
-}
-
-// firstEntry is the earliest absolute time of a journal.
-func firstEntry(logs []*journal.Log) time.Time {
-	var first time.Time
-	for _, l := range logs {
-		for i := range l.Entries {
-			if t := l.Entries[i].When; !t.IsZero() && (first.IsZero() || t.Before(first)) {
-				first = t.UTC()
-			}
-		}
-	}
-	return first
 }
 
 // keep keeps what rules asked for and what the facts say.
@@ -175,7 +144,6 @@ func Saved(r report.Run, set *rules.Set, profile rules.Profile) *Side {
 	}
 	isMetadata := func(p string) bool { return metadata[p] }
 	s.keep(facts, set.Evaluate(facts, profile.Params), chosen(launches, isMetadata))
-	s.own = started(facts)
 	return s
 }
 

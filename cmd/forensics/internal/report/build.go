@@ -2,8 +2,8 @@ package report
 
 import (
 	"slices"
-	"sort"
 	"strings"
+	"time"
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
@@ -20,19 +20,22 @@ func New(version string) *Report {
 
 // Sort orders the runs: oldest first, those without a time last.
 func (r *Report) Sort() {
-	sort.SliceStable(r.Runs, func(i, j int) bool { return before(&r.Runs[i], &r.Runs[j]) })
+	slices.SortStableFunc(r.Runs, func(a, b Run) int { return a.Compare(&b) })
 }
 
-func before(a, b *Run) bool {
+// Compare orders runs by their time, those without one last, else by path.
+func (r *Run) Compare(o *Run) int {
+	a, b := r.Started, o.Started
 	switch {
-	case a.Started == nil || b.Started == nil:
-		if (a.Started == nil) != (b.Started == nil) {
-			return b.Started == nil
+	case (a == nil) != (b == nil):
+		if a == nil {
+			return 1
 		}
-	case !a.Started.Equal(*b.Started):
-		return a.Started.Before(*b.Started)
+		return -1
+	case a != nil && !a.Equal(*b):
+		return a.Compare(*b)
 	}
-	return a.Path < b.Path
+	return strings.Compare(r.Path, o.Path)
 }
 
 // Build makes the report on one run, without the secrets that were in it. The
@@ -44,9 +47,8 @@ func Build(run *bundle.Run, facts *analyzers.Facts, out *rules.Outcome, profile 
 		Causes: causes(out.Causes), Observer: causes(out.Observer),
 		Problems: slices.Concat(run.Problems, out.Problems),
 	}
-	if !run.Started.IsZero() {
-		t := run.Started.UTC()
-		r.Started = &t
+	if t, from := when(run, facts); from != "" {
+		r.Started, r.StartedFrom = &t, from
 	}
 	for _, a := range run.Artifacts {
 		f := Artifact{Path: a.Path, Kind: string(a.Kind), Size: a.Size}
@@ -63,6 +65,41 @@ func Build(run *bundle.Run, facts *analyzers.Facts, out *rules.Outcome, profile 
 		r.Contradictions = append(r.Contradictions, Contradiction{Fact: c.Fact, Subject: c.Subject, Text: c.Text, Evidence: c.Evidence})
 	}
 	return mapped(&Report{Runs: []Run{r}}, Redact).Runs[0]
+}
+
+// when returns when the run started, as well as anything tells, and what does; ""
+// when nothing does. The host's clock goes before the guest's, which may be off,
+// and any line of the boot before a name.
+func when(run *bundle.Run, facts *analyzers.Facts) (t time.Time, from string) {
+	t = run.Started
+	for _, f := range facts.Of("run.started", "") {
+		if s := parsed(f); hosts(run.Artifact(f.Evidence[0].Path)) && !s.IsZero() && (t.IsZero() || s.Before(t)) {
+			t = s
+		}
+	}
+	if !t.IsZero() {
+		return t.UTC(), FromHost
+	}
+	for _, f := range facts.Of("boot.dated", "") {
+		if t = parsed(f); !t.IsZero() {
+			return t, FromGuest
+		}
+	}
+	if !run.Named.IsZero() {
+		return run.Named.UTC(), FromName
+	}
+	return time.Time{}, ""
+}
+
+// hosts reports whether what stands in a was written by the host's clock.
+func hosts(a *bundle.Artifact) bool {
+	return a != nil && slices.Contains([]bundle.Kind{bundle.Metadata, bundle.Manifest, bundle.Harness}, a.Kind)
+}
+
+// parsed is the time that a fact's value is, zero when it is none.
+func parsed(f *analyzers.Fact) time.Time {
+	t, _ := time.Parse(time.RFC3339, f.Value)
+	return t
 }
 
 // maxFacts bounds the facts of a report; a boot states some hundred that count.

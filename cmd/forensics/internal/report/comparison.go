@@ -113,10 +113,11 @@ type History struct {
 
 // HistoryRun is a column of the matrix.
 type HistoryRun struct {
-	ID      string     `json:"id"`
-	Path    string     `json:"path"`
-	Started *time.Time `json:"started"` // null when no artifact tells; such runs come last
-	Stage   string     `json:"stage"`
+	ID          string     `json:"id"`
+	Path        string     `json:"path"`
+	Started     *time.Time `json:"started"`      // null when nothing tells; such runs come last
+	StartedFrom string     `json:"started_from"` // as in Run
+	Stage       string     `json:"stage"`
 }
 
 // HistoryRow is one condition over all runs.

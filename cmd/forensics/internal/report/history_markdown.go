@@ -24,11 +24,12 @@ func (m *markdown) history(h *History, verbose bool) {
 	m.f("")
 	m.matrix(h)
 	m.open(count(len(h.Runs), "run"))
-	m.f("| # | started | run | reached |")
-	m.f("| ---: | --- | --- | --- |")
+	m.f("| # | | time (UTC) | run | reached |")
+	m.f("| ---: | --- | --- | --- | --- |")
 	for i := range h.Runs {
 		r := &h.Runs[i]
-		m.f("| %d | %s | %s | %s |", i+1, r.started(), cellCode(r.name()), cell(r.Stage))
+		word, at := seen(r.Started, r.StartedFrom)
+		m.f("| %d | %s | %s | %s | %s |", i+1, word, at, cellCode(r.name()), cell(r.Stage))
 	}
 	m.shut()
 	m.turns(h, verbose)

@@ -125,17 +125,11 @@ func (p *printer) legend(runs []HistoryRun) {
 	var rows [][]string
 	for i := range runs {
 		r := &runs[i]
-		rows = append(rows, []string{strconv.Itoa(i + 1), r.started(), r.name(), r.Stage})
+		word, at := seen(r.Started, r.StartedFrom)
+		rows = append(rows, []string{strconv.Itoa(i + 1), word, at, r.name(), r.Stage})
 	}
 	p.line("")
-	p.table([]string{"#", "started", "run", "reached"}, rows, 2, 3)
-}
-
-func (r *HistoryRun) started() string {
-	if r.Started == nil {
-		return "unknown"
-	}
-	return r.Started.UTC().Format("2006-01-02 15:04:05")
+	p.table([]string{"#", "", "time (UTC)", "run", "reached"}, rows, 3, 4)
 }
 
 func (r *HistoryRun) name() string {

@@ -51,14 +51,11 @@ func (m *markdown) report(r *Report) {
 }
 
 func (m *markdown) summary(rs []Run) {
-	m.f("| run | started | reached | pass | fail | unknown | cause |")
-	m.f("| --- | --- | --- | ---: | ---: | ---: | --- |")
+	m.f("| run | | time (UTC) | reached | pass | fail | unknown | cause |")
+	m.f("| --- | --- | --- | --- | ---: | ---: | ---: | --- |")
 	for i := range rs {
 		r := &rs[i]
-		n, started, cause := r.count(), "unknown", "no condition failed"
-		if r.Started != nil {
-			started = r.Started.UTC().Format("2006-01-02 15:04:05")
-		}
+		n, cause := r.count(), "no condition failed"
 		switch {
 		case len(r.Causes) > 0:
 			cause = cellCode(r.Causes[0].Condition) + " — " + cell(r.Causes[0].Because)
@@ -67,7 +64,8 @@ func (m *markdown) summary(rs []Run) {
 		case n[Fail] > 0:
 			cause = "not known"
 		}
-		m.f("| %s | %s | %s | %d | %d | %d | %s |", cellCode(r.ID), started, cell(r.Stage), n[Pass], n[Fail], n[Unknown], cause)
+		word, at := seen(r.Started, r.StartedFrom)
+		m.f("| %s | %s | %s | %s | %d | %d | %d | %s |", cellCode(r.ID), word, at, cell(r.Stage), n[Pass], n[Fail], n[Unknown], cause)
 	}
 	m.f("")
 }

@@ -64,9 +64,10 @@ type Tool struct {
 type Run struct {
 	ID             string          `json:"id"`
 	Path           string          `json:"path"`
-	Started        *time.Time      `json:"started"` // null when nothing tells
-	Stage          string          `json:"stage"`   // the latest that was reached
-	Profile        string          `json:"profile"` // the parameters that the rules were asked with
+	Started        *time.Time      `json:"started"`      // null when nothing tells
+	StartedFrom    string          `json:"started_from"` // what tells: see FromHost
+	Stage          string          `json:"stage"`        // the latest that was reached
+	Profile        string          `json:"profile"`      // the parameters that the rules were asked with
 	Artifacts      []Artifact      `json:"artifacts"`
 	Verdicts       []Verdict       `json:"verdicts"` // in catalogue order
 	Causes         []Cause         `json:"causes"`   // the earliest first
@@ -78,6 +79,14 @@ type Run struct {
 	Facts    []Fact           `json:"facts"`
 	Problems []bundle.Problem `json:"problems"`
 }
+
+// What tells when a run started, the best first; "" when nothing does, and in
+// reports of older versions.
+const (
+	FromHost  = "host"  // the host's clock: metadata, a manifest, a harness's first words
+	FromGuest = "guest" // the guest's clock, in the first line that it dates: a little later
+	FromName  = "name"  // the name, which may be the time of a copy
+)
 
 // Artifact is a file of the run.
 type Artifact struct {
@@ -143,6 +152,33 @@ func (r *Report) Status(strict bool) int {
 		}
 	}
 	return 0
+}
+
+// seen says in a word and a time when a run was, by what is known of it: a name
+// is no start.
+func seen(started *time.Time, from string) (word, at string) {
+	if started == nil {
+		return "", "unknown"
+	}
+	switch at = started.UTC().Format(time.DateTime); from {
+	case FromGuest:
+		return "running", at
+	case FromName:
+		return "named", at
+	}
+	return "started", at
+}
+
+// started is what seen says, in a sentence.
+func (r *Run) started() string {
+	switch word, at := seen(r.Started, r.StartedFrom); word {
+	case "":
+		return "start time unknown"
+	case "running":
+		return "running at " + at + " UTC"
+	default:
+		return word + " " + at + " UTC"
+	}
 }
 
 // count returns how many verdicts have each status.

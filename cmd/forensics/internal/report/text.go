@@ -221,13 +221,6 @@ func (p *printer) heading(r *Run, n, of int) {
 	p.line("")
 }
 
-func (r *Run) started() string {
-	if r.Started == nil {
-		return "start time unknown"
-	}
-	return "started " + r.Started.UTC().Format("2006-01-02 15:04:05 UTC")
-}
-
 // withoutCause says what it means that no cause is named.
 func (r *Run) withoutCause() string {
 	n := r.count()
