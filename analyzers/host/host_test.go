@@ -124,6 +124,55 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// complaint writes a record of a host probe that printed stderr; more are
+// further fields.
+func complaint(argv, stderr string, exit int, more string) string {
+	return fmt.Sprintf(`{"name": "p", "argv": [%s], "exit_status": %d, "stdout": "", "stderr": %q, "where": "host"%s}`, `"`+strings.ReplaceAll(argv, "|", `", "`)+`"`, exit, stderr, more)
+}
+
+// TestComplaints: what a tool says of itself is evidence, line by line; what was
+// ended from outside, or wanted another tool, shows nothing of it.
+func TestComplaints(t *testing.T) {
+	const (
+		show  = "bash|-lc|nix flake show ."
+		start = "timeout|3|qemu-system-x86_64|-S|-display|none"
+		late  = `, "timed_out": true`
+	)
+	for _, tt := range []struct{ in, want, quote string }{
+		{complaint(show, "warning: Git tree '/x' is dirty\nerror:\n       … while calling\n\n       error: attribute 'a' missing\n", 1, ""), "host.tool nix=fails", "error: attribute 'a' missing"},
+		{complaint(show, "error: experimental Nix feature 'nix-command' is disabled; use it\n", 1, ""), "host.tool nix=fails", "error: experimental Nix feature 'nix-command' is disabled; use it"},
+		{complaint(show, "error: could not set permissions on '/nix/var'\n(use '--show-trace')\n", 1, ""), "host.tool nix=fails", "error: could not set permissions on '/nix/var'"},
+		{complaint(show, "warning: Git tree '/x' is dirty\n", 137, late), "", ""},
+		{complaint(show, "warning: Git tree '/x' is dirty\n", 137, ""), "", ""}, // the capture was interrupted
+		{complaint(show, "error: interrupted by the user\n", 1, ""), "", ""},
+		{complaint("timeout|60|nix|flake|show", "warning: Git tree '/x' is dirty\n", 124, ""), "", ""},
+		{complaint("timeout|60|nix|flake|show", "timeout: failed to run command 'nix': No such file or directory\n", 127, ""), "host.tool nix=missing", "timeout: failed to run command 'nix': No such file or directory"},
+		{complaint("timeout|60|nix|flake|show", "timeout: command not found\n", 127, ""), "", ""},
+		// The network's fault, which another probe shows.
+		{complaint(show, "error: unable to download 'https://api.github.com/repos/a/b/commits/HEAD': Couldn't resolve host name (6)\n", 1, ""), "", ""},
+		{complaint(start, "qemu-system-x86_64: terminating on signal 15 from pid 7 (timeout)\n", 124, ""), "host.smoke start=works", "124"},
+		{complaint(start, "qemu-system-x86_64: warning: old\nqemu-system-x86_64: failed to find romfile\n", 1, ""), "host.smoke start=fails", "qemu-system-x86_64: failed to find romfile"},
+		{complaint(start, "timeout: command not found\n", 127, ""), "", ""}, // macOS has none
+		{complaint(start, "timeout: failed to run command 'qemu-system-x86_64': No such file or directory\n", 127, ""), "host.tool qemu=missing", "timeout: failed to run command 'qemu-system-x86_64': No such file or directory"},
+		{complaint(start, "timeout: invalid time interval '3'\n", 125, ""), "", ""},
+		{complaint(start, "qemu-system-x86_64: warning: slow\n", 137, late), "", ""},
+		{complaint("python3|-c|import pexpect; import pytest", "Traceback (most recent call last):\n  File \"<string>\", line 1\nModuleNotFoundError: No module named 'pexpect'\n", 1, ""), "host.pexpect=missing", "ModuleNotFoundError: No module named 'pexpect'"},
+		{complaint("python3|-c|import pexpect; import pytest", "ModuleNotFoundError: No module named 'pexpect'\n", 137, late), "", ""},
+		{complaint("curl|-sSI|https://cache.nixos.org/nix-cache-info", "curl: (6) Could not resolve host: cache.nixos.org\n", 6, ""), "host.cache=unreachable", "curl: (6) Could not resolve host: cache.nixos.org"},
+		{complaint("curl|-sSI|https://cache.nixos.org/nix-cache-info", "curl: warning\n", 137, late), "", ""},
+	} {
+		if got := facts("probes.jsonl", bundle.Probe, tt.in); got != tt.want {
+			t.Errorf("%s\n got %s\nwant %s", tt.in, got, tt.want)
+		}
+		run := &bundle.Run{Artifacts: []*bundle.Artifact{bundle.NewArtifact("probes.jsonl", bundle.Probe, []byte(tt.in))}}
+		for _, f := range analyzers.Analyze(run, []*analyzers.Analyzer{Analyzer}, nil).All() {
+			if !strings.HasPrefix(f.Name, "probe.") && f.Evidence[0].Quote != tt.quote {
+				t.Errorf("%s\n quotes %s\n want   %s", tt.in, f.Evidence[0].Quote, tt.quote)
+			}
+		}
+	}
+}
+
 // FuzzProbes: no panic, and evidence lies in the artifact.
 func FuzzProbes(f *testing.F) {
 	f.Add([]byte(record("host", "df|-h|/tmp", "tmpfs  7.8G  1.2M  7.5G   1% /tmp\n", 0)))

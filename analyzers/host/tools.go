@@ -15,7 +15,7 @@ import (
 // the script of a shell; the probe's name is for people.
 func (r *reader) tools(p *probe) {
 	words := p.words()
-	if len(words) == 0 {
+	if len(words) == 0 || p.ended() {
 		return
 	}
 	if missing, ev := p.notFound(words[0]); missing != "" {
@@ -26,7 +26,7 @@ func (r *reader) tools(p *probe) {
 	case base == "command" && len(words) == 3 && words[1] == "-v":
 		r.lookedUp(p, words[2])
 	case base == "nix" && len(words) > 2 && words[1] == "flake" && (words[2] == "show" || words[2] == "metadata" || words[2] == "check"):
-		r.verdict(p, "nix", p.exit == 0)
+		r.nix(p)
 	case strings.HasPrefix(base, "qemu-system-"):
 		r.qemu(p, words)
 	case strings.HasPrefix(base, "python") && importRe.MatchString(words[len(words)-1]):
@@ -40,11 +40,29 @@ func (r *reader) tools(p *probe) {
 	}
 }
 
+// Statuses by which timeout says that it ended the command, and that it did not
+// run it; shells' statuses for commands that a signal ended from outside.
+const (
+	timeoutEnded, timeoutFailed     = 124, 125
+	notExecutable, notThere         = 126, 127
+	interrupted, killed, terminated = 130, 137, 143
+)
+
+// ended reports whether the command was ended from outside, at its limit or with
+// the whole capture: then it shows nothing of the tool.
+func (p *probe) ended() bool {
+	late := p.record.Get("timed_out")
+	return late != nil && late.Text == "true" || p.exit == interrupted || p.exit == killed || p.exit == terminated
+}
+
+// timeout reports whether a time limit was put before the command.
+func (p *probe) timeout() bool { return path.Base(p.argv[0]) == "timeout" }
+
 // words are the command's words, without a time limit, and those of a shell's
 // script when it is one simple command.
 func (p *probe) words() []string {
 	words := p.argv
-	if len(words) > 2 && path.Base(words[0]) == "timeout" {
+	if len(words) > 2 && p.timeout() {
 		words = words[2:]
 	}
 	if n := len(words); n >= 3 && shellRe.MatchString(words[0]) && shellKind(words[1:n-1]) != "" {
@@ -62,16 +80,30 @@ var notFoundRe = regexp.MustCompile(`(?:^|: )([\w.+-]+): (?:command )?not found|
 
 // notFound returns the tool that the host does not have.
 func (p *probe) notFound(name string) (string, bundle.Evidence) {
-	if p.exit != 127 {
+	if p.exit != notThere {
 		return "", bundle.Evidence{}
 	}
 	name = path.Base(name)
-	err := p.record.Get("stderr")
-	if err == nil || !strings.Contains(err.Text, name) || !notFoundRe.MatchString(err.Text) {
+	ev, ok := p.said(func(line string) bool { return strings.Contains(line, name) && notFoundRe.MatchString(line) })
+	if !ok {
 		return "", bundle.Evidence{}
 	}
-	return toolName(name), p.at(err.Start, err.End)
+	return toolName(name), ev
 }
+
+// said returns the last line on stderr that is wanted.
+func (p *probe) said(wanted func(line string) bool) (ev bundle.Evidence, ok bool) {
+	p.record.Get("stderr").Lines(p.data, func(text string, start, end int64) bool {
+		if wanted(text) {
+			ev, ok = p.at(start, end), true
+		}
+		return true
+	})
+	return ev, ok
+}
+
+// text tells a line that says something.
+func text(line string) bool { return strings.TrimSpace(line) != "" }
 
 // toolName is the subject of host.tool.
 func toolName(base string) string {
@@ -81,15 +113,30 @@ func toolName(base string) string {
 	return base
 }
 
-func (r *reader) verdict(p *probe, tool string, works bool) {
-	value, ev := "works", p.status()
-	if !works {
-		value = "fails"
-		if err := p.record.Get("stderr"); err != nil && err.Text != "" {
-			ev = p.at(err.Start, err.End)
-		}
+var (
+	nixErrorRe = regexp.MustCompile(`^\s*error: `)
+	// What nix says where it was not nix that failed: the network, or a Ctrl-C.
+	notNixRe = regexp.MustCompile(`^\s*error: (?:.*: )?(?:unable to download '|interrupted by the user)`)
+)
+
+// nix reads an evaluation of a flake. nix puts what went wrong behind "error: ",
+// last where it says in steps how it came there.
+func (r *reader) nix(p *probe) {
+	if p.exit == 0 {
+		r.State("host.tool", "nix", "works", p.status())
+		return
 	}
-	r.State("host.tool", tool, value, ev)
+	if _, other := p.said(notNixRe.MatchString); other || p.timeout() && p.exit >= timeoutEnded {
+		return
+	}
+	ev, ok := p.said(nixErrorRe.MatchString)
+	if !ok {
+		ev, ok = p.said(text)
+	}
+	if !ok {
+		ev = p.status()
+	}
+	r.State("host.tool", "nix", "fails", ev)
 }
 
 // status is the place of the exit status.
@@ -117,8 +164,8 @@ var (
 	virtioRngRe = regexp.MustCompile(`name "virtio-rng-pci"`)
 )
 
-// qemu reads probes of QEMU. A start with -S runs until it is ended: by the
-// time limit (124) or a signal, and then it did start.
+// qemu reads probes of QEMU. A start with -S runs until it is ended: by its
+// time limit, and then it did start.
 func (r *reader) qemu(p *probe, words []string) {
 	out := p.stdout.String()
 	switch {
@@ -140,15 +187,19 @@ func (r *reader) qemu(p *probe, words []string) {
 }
 
 func (r *reader) smoke(p *probe, words []string) {
-	started := p.exit == 124 && path.Base(p.argv[0]) == "timeout" || p.exit == 0
 	what := "start"
 	if i := slices.Index(words, "-netdev"); i >= 0 && i+1 < len(words) && strings.HasPrefix(words[i+1], "user") {
 		what = "user-network"
 	}
-	if started {
+	switch {
+	case p.exit == 0 || p.timeout() && p.exit == timeoutEnded:
 		r.State("host.smoke", what, "works", p.status())
-	} else if err := p.record.Get("stderr"); err != nil && err.Text != "" {
-		r.State("host.smoke", what, "fails", p.at(err.Start, err.End))
+	case p.exit == timeoutFailed || p.exit == notExecutable || p.exit == notThere:
+		// QEMU was not run.
+	default:
+		if ev, ok := p.said(text); ok {
+			r.State("host.smoke", what, "fails", ev)
+		}
 	}
 }
 
@@ -157,10 +208,9 @@ var importRe = regexp.MustCompile(`^import (?:pexpect|pytest)\b|; ?import (?:pex
 // imports reads a Python that imports the test tools.
 func (r *reader) imports(p *probe, script string) {
 	if p.exit != 0 {
-		err := p.record.Get("stderr")
 		for _, t := range tools {
-			if err != nil && regexp.MustCompile(`No module named '?`+t.name+`'?\b`).MatchString(err.Text) {
-				r.State(t.fact, "", "missing", p.at(err.Start, err.End))
+			if ev, ok := p.said(regexp.MustCompile(`No module named '?` + t.name + `'?\b`).MatchString); ok {
+				r.State(t.fact, "", "missing", ev)
 			}
 		}
 		return
@@ -190,8 +240,8 @@ func (r *reader) cache(p *probe, words []string) {
 		r.State("host.cache", "", "refused", p.at(p.stdout.Start, p.stdout.End))
 	case p.exit != 0:
 		// curl's own words: could not resolve, refused, timed out.
-		if err := p.record.Get("stderr"); err != nil && err.Text != "" {
-			r.State("host.cache", "", "unreachable", p.at(err.Start, err.End))
+		if ev, ok := p.said(text); ok {
+			r.State("host.cache", "", "unreachable", ev)
 		}
 	}
 }

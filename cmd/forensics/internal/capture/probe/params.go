@@ -24,7 +24,8 @@ var hostParams = []string{"qemu", "python", "home", "store", "tmpdir", "cgroup-l
 func HostParams(dir string) map[string][]string {
 	python := "python3"
 	for _, p := range []string{".venv/bin/python", "venv/bin/python"} {
-		if _, err := os.Stat(filepath.Join(dir, p)); err == nil {
+		// A link whose interpreter is gone is that environment still: a broken one.
+		if _, err := os.Lstat(filepath.Join(dir, p)); err == nil {
 			python = "./" + p
 			break
 		}

@@ -68,6 +68,17 @@ func TestHostParams(t *testing.T) {
 			t.Errorf("%s is not declared", name)
 		}
 	}
+	// The host's own interpreter says nothing of an environment that is broken.
+	broken := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(broken, ".venv", "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/nowhere/python3", filepath.Join(broken, ".venv", "bin", "python")); err != nil {
+		t.Skip(err)
+	}
+	if got := HostParams(broken)["python"]; fmt.Sprint(got) != "[./.venv/bin/python]" {
+		t.Errorf("an environment whose interpreter is gone: %v", got)
+	}
 }
 
 func TestCommands(t *testing.T) {
