@@ -2,8 +2,9 @@
 # POSIX shell; what the guest has is found out once, by hello, and kept in f.
 n=$1 d=$2 c=$3
 shift 3
-# Three times: one of them stands between two kernel messages.
-say() { printf '%s:%s;\n' "$n" "$1" "$n" "$1" "$n" "$1"; }
+# Three times: one of them stands between two kernel messages. With its length,
+# so that one damaged is told from one whole.
+say() { printf '%s:%s:%s;\n' "$n" "$1" ${#1} "$n" "$1" ${#1} "$n" "$1" ${#1}; }
 sizes() { wc -c "$w/o" "$w/e" | { read -r a b && read -r b c && echo "$a $b"; }; }
 # sums prints one checksum a file.
 sums() {
@@ -19,15 +20,16 @@ encode() {
 	od) od -An -v -tx1 | tr -d ' ' ;;
 	esac
 }
-# number prints its input as frames: all, or the lines in ",1,2,".
+# number prints its input as frames: all, or the lines in ",1,2,". The number
+# stands at both ends, so that a line damaged there is taken for no other.
 number() {
 	if [ "$A" = awk ]; then
-		awk -v p="$1" -v w="$2" 'w == "" || index(w, "," NR ",") { print p NR ":" $0 ";" }'
+		awk -v p="$1" -v w="$2" 'w == "" || index(w, "," NR ",") { print p NR ":" $0 ":" NR ";" }'
 	else
 		i=0
 		while read -r l; do
 			i=$((i + 1))
-			case ${2:-,$i,} in *",$i,"*) echo "$1$i:$l;" ;; esac
+			case ${2:-,$i,} in *",$i,"*) echo "$1$i:$l:$i;" ;; esac
 		done
 	fi
 }

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -85,18 +84,7 @@ func TestGuests(t *testing.T) {
 			if shell := strings.Fields(c.guest[strings.LastIndex(c.guest, "exec "):])[1]; !has(shell) {
 				t.Skip("no", shell)
 			}
-			if c.noise == (noise{}) {
-				c.talk(t)
-				return
-			}
-			// Noise can be worse than what any dialogue survives, and a busy
-			// machine's terminals have been seen to stall: one more try, told.
-			first := &trial{TB: t}
-			first.run(c.talk)
-			if first.failed {
-				t.Logf("once more, since: %s", first.said)
-				c.talk(t)
-			}
+			c.talk(t)
 		})
 	}
 }
@@ -110,7 +98,7 @@ func (c *guestCase) talk(t testing.TB) {
 	}
 	f := newFake(t, c.noise, env, "sh", "-c", "cd $HOME;"+c.guest)
 	d := New(f.conn)
-	defer transcript(t, d)
+	defer f.record(t)
 	a, err := d.Login(ctx, c.o)
 	if err != nil {
 		t.Fatal(err)
@@ -127,31 +115,6 @@ func (c *guestCase) talk(t testing.TB) {
 	}
 }
 
-// trial is a test whose failure does not count yet.
-type trial struct {
-	testing.TB
-	failed bool
-	said   string
-}
-
-// run runs f to its end, or to where it gives up.
-func (t *trial) run(f func(testing.TB)) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f(t)
-	}()
-	<-done
-}
-
-func (t *trial) fail(text string) { t.failed, t.said = true, t.said+strings.TrimSpace(text)+"; " }
-
-func (t *trial) Error(args ...any)                 { t.fail(fmt.Sprintln(args...)) }
-func (t *trial) Errorf(format string, args ...any) { t.fail(fmt.Sprintf(format, args...)) }
-func (t *trial) Fatal(args ...any)                 { t.Error(args...); runtime.Goexit() }
-func (t *trial) Fatalf(format string, args ...any) { t.Errorf(format, args...); runtime.Goexit() }
-func (t *trial) Failed() bool                      { return t.failed }
-
 func has(shell string) bool {
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		if _, err := os.Stat(filepath.Join(dir, shell)); err == nil {
@@ -159,14 +122,6 @@ func has(shell string) bool {
 		}
 	}
 	return false
-}
-
-// transcript shows the console of a test that failed.
-func transcript(t testing.TB, d *Dialogue) {
-	if t.Failed() {
-		data, _ := d.tape.since(0)
-		t.Logf("console: %q", data[max(0, len(data)-6000):])
-	}
 }
 
 // scripts run whatever the guest.
@@ -218,7 +173,7 @@ func quietShell(ctx context.Context, t testing.TB, n noise, env []string, guest 
 	if err := d.Quiet(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { transcript(t, d) })
+	t.Cleanup(func() { f.record(t) })
 	return d, f
 }
 
@@ -242,9 +197,10 @@ func TestNoShell(t *testing.T) {
 		{"reboot", booted + "printf 'SeaBIOS (version 1.16)\r\n'; sleep 1000", Options{}, Rebooted, ""},
 		{"power off", booted + "printf '[   30.100000] reboot: Power down\r\n'; sleep 1000", Options{}, PoweredOff, ""},
 		{"end", booted, Options{}, Closed, ""},
-		{"no user", booted + askName + "sleep 1000", Options{}, Refused, ""},
-		{"no password", booted + askName + askPass + "sleep 1000", Options{User: "nixos"}, Refused, "nixos\r"},
-		{"wrong password", booted + askName + askPass + "echo Login incorrect; " + askName + "sleep 1000", Options{User: "nixos", Password: "x"}, Refused, "nixos\rx\r"},
+		{"no user", booted + askName + askName + "sleep 1000", Options{}, Refused, "\r"},
+		{"no password", booted + askName + askPass + "echo Login incorrect; " + askName + askName + "sleep 1000", Options{User: "nixos"}, Refused, "nixos\r\r\r"},
+		{"wrong password", booted + askName + askPass + "echo Login incorrect; " + askName + askName + "sleep 1000", Options{User: "nixos", Password: "x"}, Refused, "nixos\rx\r\r"},
+		{"unknown user", booted + strings.Repeat(askName, 7) + "sleep 1000", Options{User: "nixos"}, Refused, "nixos\r\rnixos\r\rnixos\r\r"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -256,7 +212,7 @@ func TestNoShell(t *testing.T) {
 			defer cancel()
 			f := newFake(t, noise{}, nil, "sh", "-c", c.guest)
 			d := New(f.conn)
-			defer transcript(t, d)
+			defer f.record(t)
 			_, err := d.Login(ctx, c.o)
 			var s *StateError
 			switch {
@@ -379,6 +335,32 @@ func TestLimit(t *testing.T) {
 				t.Fatalf("%+v, %v", a, err)
 			}
 			scripts(ctx, t, d)
+		})
+	}
+}
+
+// A line that arrives damaged is an error of syntax to the loop, not its end.
+func TestDamagedLine(t *testing.T) {
+	t.Parallel()
+	for _, shell := range []string{bash, dash, ash} {
+		t.Run(shell, func(t *testing.T) {
+			t.Parallel()
+			if name := strings.Fields(shell)[1]; !has(name) {
+				t.Skip("no", name)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			d, _ := quietShell(ctx, t, noise{}, nil, booted+shell)
+			if err := d.port.send(ctx, "echo 'unbalanced\nif\n)\n"); err != nil {
+				t.Fatal(err)
+			}
+			a, err := d.Run(ctx, "echo out", RunOptions{})
+			if err != nil || string(a.Stdout) != "out\n" {
+				t.Errorf("%q, %v", a.Stdout, err)
+			}
+			if err := d.Leave(ctx); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }

@@ -18,14 +18,15 @@ import (
 const maxToken = 1 << 10
 
 // scanner finds the tokens of one request in a stream: "NONCE", anything
-// without blanks, ";". It does not depend on where lines begin.
+// without blanks, ";". It does not depend on where lines begin. A token that
+// is not what it says it is has been damaged, and is none.
 type scanner struct {
 	re   *regexp.Regexp
 	rest []byte // an unfinished line
 }
 
 func newScanner(n nonce) *scanner {
-	return &scanner{re: regexp.MustCompile(n.String() + `([\w.]*:[^\s;]*);|` + n.a + `-([0-9]+)-` + n.b)}
+	return &scanner{re: regexp.MustCompile(n.String() + `([\w.]*:[^\s;]*);|` + n.a + `-([0-9]+)-([0-9]+)-` + n.b)}
 }
 
 // scan returns the tokens that p completes.
@@ -37,9 +38,11 @@ func (s *scanner) scan(p []byte) []string {
 		last := 0
 		for _, m := range s.re.FindAllSubmatchIndex(s.rest, -1) {
 			if last = m[1]; m[2] >= 0 {
-				tokens = append(tokens, string(s.rest[m[2]:m[3]]))
-			} else {
-				tokens = append(tokens, string(s.rest[m[4]:m[5]]))
+				if token, ok := sealed(string(s.rest[m[2]:m[3]])); ok {
+					tokens = append(tokens, token)
+				}
+			} else if status := s.rest[m[4]:m[5]]; bytes.Equal(status, s.rest[m[6]:m[7]]) {
+				tokens = append(tokens, string(status))
 			}
 		}
 		s.rest = append(s.rest[:0], s.rest[max(last, len(s.rest)-maxToken):]...)
@@ -49,6 +52,23 @@ func (s *scanner) scan(p []byte) []string {
 		p = rest
 	}
 	return tokens
+}
+
+// sealed checks and removes the end of a token: the length of what was said,
+// or the number of a line once more. A message in it that changes either number
+// does not change both.
+func sealed(s string) (token string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	token, seal := s[:i], s[i+1:]
+	name, value, ok := strings.Cut(token, ":")
+	if !ok {
+		return "", false
+	}
+	if name == "" {
+		return token, seal == strconv.Itoa(len(value))
+	}
+	_, line, ok := strings.Cut(name, ".")
+	return token, ok && seal == line
 }
 
 // encoding is how the agent prints bytes.

@@ -25,13 +25,28 @@ func TestScanner(t *testing.T) {
 		in   string
 		want []string
 	}{
-		{"f01234567:end;\r\n", []string{":end"}},
-		{"[ 1.000000] x f01234567o0.1:QUJD;[ 2.000000] y\r\n", []string{"o0.1:QUJD"}},
-		{"f0123-12-4567\r\r\n", []string{"12"}},
-		{`printf '%s-%s-%s\n' f0123 "$?" 4567`, nil},     // the echo
-		{`sh "$D/h" f01234567 "$D" stat answer.1;`, nil}, // the echo
-		{"f01234\r\n567:end;", nil},
-		{"f01234567:e\r\nnd;", nil},
+		{"f01234567:end:3;\r\n", []string{":end"}},
+		{"[ 1.000000] x f01234567o0.1:QUJD:1;[ 2.000000] y\r\n", []string{"o0.1:QUJD"}},
+		{"f0123-12-12-4567\r\r\n", []string{"12"}},
+		{"f01234567:37,0,4,0,a,b:12;", []string{":37,0,4,0,a,b"}},
+		{`printf '%s-%s-%s-%s\n' f0123 "$?" "$?" 4567`, nil}, // the echo
+		{`sh "$D/h" f01234567 "$D" stat answer.1;`, nil},     // the echo
+		{"f01234\r\n567:end:3;", nil},
+		{"f01234567:e\r\nnd:3;", nil},
+		// One byte more or less.
+		{"f01234567:37,0,4,0,a,b:11;", nil},
+		{"f01234567:3,0,4,0,a,b:171;", nil},
+		{"f01234567:3,0,4,0,a,b:1;\r\n1;", nil},
+		{"f01234567:3,0,4,0,a;\r\n,b:11;", nil},
+		{"f01234567o0.71:QUJD:1;", nil},
+		{"f01234567o0.1:QUJD:71;", nil},
+		{"f01234567o0.1:QUJD;", nil},
+		{"f01234567o:QUJD:1;", nil},
+		{"f01234567o0:QUJD:0;", nil},
+		{"f01234567:3;", nil},
+		{"f01234567:;", nil},
+		{"f0123-172-12-4567\r\n", nil},
+		{"f0123-12-4567\r\n", nil},
 	} {
 		whole := newScanner(n).scan([]byte(c.in))
 		var bytewise []string
@@ -62,9 +77,9 @@ func TestParseStat(t *testing.T) {
 // Whatever a guest sends, a body takes only lines of the right length in their
 // places.
 func FuzzBody(f *testing.F) {
-	f.Add([]byte("fc0071ccc14b64958o0.1:b3V0Cg==;\r\nfc0071ccc14b64958e0.1:ZXJyCg==;\r\nfc0071ccc14b64958:end;\r\n"), 4)
-	f.Add([]byte("fc0071ccc14b64958o0.2:b3V0Cg==;fc0071ccc14b64958o1.1:b3V0Cg==;fc0071ccc14b64958o-1.-1:AA==;"), 61)
-	f.Add([]byte("forensics: first\r\nfc0071ccc14b64958:3,0,4,4,54034ac5,2ccde487;\r\n"), 0)
+	f.Add([]byte("fc0071ccc14b64958o0.1:b3V0Cg==:1;\r\nfc0071ccc14b64958e0.1:ZXJyCg==:1;\r\nfc0071ccc14b64958:end:3;\r\n"), 4)
+	f.Add([]byte("fc0071ccc14b64958o0.2:b3V0Cg==:2;fc0071ccc14b64958o1.1:b3V0Cg==:1;fc0071ccc14b64958o-1.-1:AA==:-1;"), 61)
+	f.Add([]byte("forensics: first\r\nfc0071ccc14b64958:3,0,4,4,54034ac5,2ccde487:25;\r\n"), 0)
 	f.Fuzz(func(t *testing.T, in []byte, size int) {
 		if size < 0 || size > 1<<20 {
 			return

@@ -2,6 +2,7 @@ package dialogue
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -42,6 +43,39 @@ type fake struct {
 	guest net.Conn
 	mu    sync.Mutex
 	typed bytes.Buffer
+	start time.Time
+	tape  []passage
+}
+
+// passage is what passed at a time.
+type passage struct {
+	after time.Duration
+	where byte // '>' typed, '}' taken by the terminal, '{' shown there, '<' after the noise
+	bytes string
+}
+
+func (f *fake) note(where byte, p []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tape = append(f.tape, passage{time.Since(f.start), where, string(p)})
+}
+
+// maxRecord is how many passages of a failure are shown: a few seconds of a slow
+// line.
+const maxRecord = 1000
+
+// record shows what passed, and when, in a test that failed.
+func (f *fake) record(t testing.TB) {
+	if !t.Failed() {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var b strings.Builder
+	for _, p := range f.tape[max(0, len(f.tape)-maxRecord):] {
+		fmt.Fprintf(&b, "\n%9.3f %c %q", p.after.Seconds(), p.where, p.bytes)
+	}
+	t.Log("the line:", b.String())
 }
 
 func (f *fake) got() string {
@@ -54,7 +88,7 @@ func (f *fake) got() string {
 func newFake(t testing.TB, n noise, env []string, argv ...string) *fake {
 	t.Helper()
 	m := terminal(t, env, argv...)
-	f := &fake{}
+	f := &fake{start: time.Now()}
 	f.conn, f.guest = net.Pipe()
 	t.Cleanup(func() { f.conn.Close(); f.guest.Close() })
 	go func() {
@@ -64,6 +98,7 @@ func newFake(t testing.TB, n noise, env []string, argv ...string) *fake {
 			f.mu.Lock()
 			f.typed.Write(p[:k])
 			f.mu.Unlock()
+			f.note('>', p[:k])
 			if werr := f.feed(m, p[:k]); err != nil || werr != nil {
 				return
 			}
@@ -82,6 +117,7 @@ func (f *fake) feed(m io.Writer, p []byte) error {
 		if err != nil {
 			return err
 		}
+		f.note('}', p[:k])
 		if p = p[k:]; len(p) > 0 {
 			time.Sleep(time.Millisecond)
 		}
@@ -97,6 +133,7 @@ func (f *fake) speak(m io.Reader, n noise) {
 		mu.Lock()
 		defer mu.Unlock()
 		_, err := f.guest.Write(p)
+		f.note('<', p)
 		return err
 	}
 	rnd := rand.New(rand.NewPCG(n.seed, 1))
@@ -110,6 +147,7 @@ func (f *fake) speak(m io.Reader, n noise) {
 	p := make([]byte, 4096)
 	for {
 		k, err := m.Read(p)
+		f.note('{', p[:k])
 		for _, part := range n.spoil(p[:k], rnd) {
 			if say(part) != nil {
 				return

@@ -39,19 +39,26 @@ const (
 	maxTries    = 3               // of a login
 )
 
-// login is one wait for a shell.
+// login is one wait for a shell. A message of the day may ask for all that a
+// getty asks for, and a broadcast may stand behind what a getty asks. Enter
+// tells which it is: a getty asks again, a shell shows its prompt.
 type login struct {
 	d       *Dialogue
 	o       Options
 	a       Access
-	linux   int64 // where the kernel or what it started was seen first, or -1
-	asked   int   // logins tried
-	secret  bool  // the password was sent
+	linux   int64     // where the kernel or what it started was seen first, or -1
+	boot    int64     // where it was seen last
+	booted  time.Time // and when
+	asked   int       // logins tried
+	named   bool      // the name is what was typed last
+	doubted bool      // Enter was typed last, to see whether the name is asked for again
+	closed  bool      // the password that we have or do not have is no good
+	no      row       // what said so
 	probes  []nonce
 	probed  time.Time // when the last was sent
 	next    time.Duration
 	nudged  time.Time
-	patient time.Duration // silence before the next Enter
+	patient time.Duration // stillness before the next Enter
 	seen    row           // the row that decides, and since when it does
 	since   time.Time
 }
@@ -59,7 +66,7 @@ type login struct {
 // Login waits for a login or a shell, logs in where that is asked, and returns
 // when a shell has answered. It types nothing before Linux has been seen.
 func (d *Dialogue) Login(ctx context.Context, o Options) (Access, error) {
-	l := &login{d: d, o: o, next: firstProbe, patient: silentGuest, since: time.Now(), linux: -1}
+	l := &login{d: d, o: o, next: firstProbe, patient: silentGuest, since: time.Now(), linux: -1, boot: -1}
 	l.a.Start = time.Now()
 	d.levels, d.root = nil, false
 	if d.shell {
@@ -126,6 +133,14 @@ func (l *login) look(rows []row) (sight, row, error) {
 			see, at = plain, row{pos: -1}
 		case linux:
 			l.saw(r)
+			if r.pos > l.boot {
+				l.boot, l.booted = r.pos, time.Now()
+			}
+		case incorrect:
+			// What was asked before has its answer.
+			see, at, l.no = plain, row{pos: -1}, *r
+		case timedOut:
+			see, at, l.closed = plain, row{pos: -1}, false
 		case plain:
 		default:
 			if s == automatic {
@@ -158,7 +173,12 @@ func (l *login) leave(r *row, s State) error {
 	return &StateError{s, r.text, r.pos}
 }
 
+// automatic notes who was logged in. Whoever typed a name needs no such login:
+// then somebody else says it.
 func (l *login) automatic(text string) {
+	if l.asked > 0 {
+		return
+	}
 	_, rest, _ := strings.Cut(text, "login: ")
 	l.a.How = "automatic login"
 	l.a.User, _, _ = strings.Cut(rest, " ")
@@ -171,14 +191,12 @@ func (l *login) act(ctx context.Context, see sight, r row, last bool, age time.D
 	case question:
 		return l.name(ctx, r, last, age)
 	case password:
-		return l.password(ctx, r)
-	case incorrect:
-		if l.secret || l.asked >= maxTries {
-			return &StateError{Refused, r.text, r.pos}
-		}
-		return nil
+		return l.password(ctx, r, last, age)
 	case locked:
-		return &StateError{Emergency, r.text, r.pos}
+		// Where somebody has logged in, a message may say so.
+		if l.a.User == "" {
+			return &StateError{Emergency, r.text, r.pos}
+		}
 	case enter:
 		l.a.How = "emergency shell"
 		l.a.Emergency = r.text
@@ -191,52 +209,76 @@ func (l *login) act(ctx context.Context, see sight, r row, last bool, age time.D
 		return l.probe(ctx)
 	}
 	// Nothing on the screen tells. Whoever logged in has a shell, whatever its
-	// prompt looks like.
-	if (l.a.How != "" || see == automatic) && (l.d.tape.silence() > silentShell || age > 3*silentShell) {
+	// prompt looks like, and who was seen at a prompt may have one.
+	still := l.still(age)
+	if (l.a.How != "" || len(l.probes) > 0) && still > silentShell {
 		return l.probe(ctx)
 	}
-	if l.linux >= 0 && l.d.tape.silence() > l.patient && time.Since(l.nudged) > l.patient {
+	if l.linux >= 0 && still > l.patient && time.Since(l.nudged) > l.patient {
 		l.nudged, l.patient = time.Now(), 2*l.patient
 		return l.type_(ctx, "\r")
 	}
 	return nil
 }
 
+// still is how long nothing came that matters, where the row that decides
+// stands for age. Broadcasts do not, and may never end. What the kernel and
+// systemd say does: a boot goes on. But it may not end either.
+func (l *login) still(age time.Duration) time.Duration {
+	return max(l.d.tape.silence(), min(age, time.Since(l.booted)), age/4)
+}
+
 // name answers getty. A question at which the cursor does not stand any more
-// may be none, or a broadcast came: Enter has it asked again, and does no harm
-// elsewhere.
+// may be none, or a broadcast came. One that comes when it should not may be
+// none either. Enter has it asked again, and does no harm elsewhere.
 func (l *login) name(ctx context.Context, r row, last bool, age time.Duration) error {
+	inVain := l.o.User == "" || l.closed || l.asked >= maxTries
 	switch {
 	case !last && age < unclear:
 		return nil
-	case !last:
-		return l.type_(ctx, "\r")
-	case l.o.User == "", l.secret:
-		return &StateError{Refused, r.text, r.pos}
-	case l.asked >= maxTries:
-		return &StateError{Refused, r.text, r.pos}
+	case inVain && l.doubted && last:
+		return l.refused(r)
+	case inVain, !l.doubted && (!last || l.a.How != ""):
+		err := l.type_(ctx, "\r")
+		l.doubted = true
+		return err
 	}
 	l.asked++
 	l.a.How, l.a.User = "login", l.o.User
-	return l.type_(ctx, l.o.User+"\r")
+	err := l.type_(ctx, l.o.User+"\r")
+	l.named = true
+	return err
 }
 
-func (l *login) password(ctx context.Context, r row) error {
-	switch {
-	case len(l.probes) > 0 && l.asked == 0, l.a.How == "automatic login":
-		// Our probe was taken for a name.
-		return l.type_(ctx, "\r")
-	case l.o.Password == "" || l.secret:
-		return &StateError{Refused, r.text, r.pos}
+// refused says what told that no login is to be had.
+func (l *login) refused(r row) error {
+	if l.no.text != "" {
+		r = l.no
 	}
-	l.secret = true
-	l.a.How = "login with password"
+	return &StateError{Refused, r.text, r.pos}
+}
+
+// password answers login, where the name stands before the question, and
+// nowhere else: what reads the terminal may be a shell that shows it. Enter is
+// an answer, too, after which the name is asked for again.
+func (l *login) password(ctx context.Context, r row, last bool, age time.Duration) error {
+	switch {
+	case !last && age < unclear:
+		return nil
+	case !last, !l.named:
+		return l.type_(ctx, "\r")
+	}
+	l.closed, l.no = true, r
+	if l.o.Password != "" {
+		l.a.How = "login with password"
+	}
 	return l.type_(ctx, l.o.Password+"\r")
 }
 
 // type_ sends keys; what stood there before is dealt with.
 func (l *login) type_(ctx context.Context, keys string) error {
 	l.d.mark = l.d.Offset()
+	l.named, l.doubted = false, false
 	return l.d.port.send(ctx, keys)
 }
 
@@ -252,8 +294,9 @@ func (l *login) probe(ctx context.Context) error {
 	n := newNonce()
 	l.probes = append(l.probes, n)
 	l.probed = time.Now()
-	l.d.mark = l.d.Offset()
-	return l.d.port.send(ctx, " "+n.joined("7")+"\n")
+	// The blank keeps it out of histories, and ends zsh-newuser-install, which
+	// takes digits for an order to write settings.
+	return l.type_(ctx, " "+n.joined("7")+"\n")
 }
 
 // answered reports whether a shell answered one of the probes.
@@ -290,11 +333,11 @@ func newNonce() nonce {
 func (n nonce) String() string { return n.a + n.b }
 
 // joined is the shell command that prints token(value), three times: what
-// others write breaks one of them at most, and a value that stands there twice
-// is not broken. Its echo holds blanks where the token has dashes, wherever a
-// screen may wrap or shorten it.
+// others write breaks one of them at most. Its echo holds blanks where the
+// token has dashes, wherever a screen may wrap or shorten it.
 func (n nonce) joined(value string) string {
-	return `printf '%s-%s-%s\n'` + strings.Repeat(" "+n.a+" "+value+" "+n.b, 3)
+	return `printf '%s-%s-%s-%s\n'` + strings.Repeat(" "+n.a+" "+value+" "+value+" "+n.b, 3)
 }
 
-func (n nonce) token(value string) string { return n.a + "-" + value + "-" + n.b }
+// token holds its value twice, so that a digit more or less in it shows.
+func (n nonce) token(value string) string { return n.a + "-" + value + "-" + value + "-" + n.b }

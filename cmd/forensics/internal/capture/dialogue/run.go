@@ -124,7 +124,7 @@ func (r *run) run(ctx context.Context) error {
 func (r *run) start(ctx context.Context, chunks int) error {
 	args := fmt.Sprintf("run %s %d %d %d %d '%s'", r.id, chunks, len(r.script), r.o.MaxOutput, int(r.o.Limit/time.Second)+1, r.o.Label)
 	r.bad, r.none = false, false
-	seen, started := false, false
+	seen, started := 0, false
 	_, err := r.d.call(ctx, r.o.Limit, true, func() string { return args }, func(t string) (bool, bool) {
 		switch t {
 		case ":bad":
@@ -134,7 +134,7 @@ func (r *run) start(ctx context.Context, chunks int) error {
 			r.none = true
 			return true, false
 		case ":end":
-			return seen, false
+			return seen > 0, false
 		case ":go":
 			if !started {
 				started, r.a.Start = true, time.Now()
@@ -147,17 +147,19 @@ func (r *run) start(ctx context.Context, chunks int) error {
 			return false, true
 		}
 		if st, ok := parseStat(strings.TrimPrefix(t, ":")); ok {
-			// A short output follows at once, but only the first time: when it is
-			// said again, the end of that was lost.
-			again := seen && len(r.early) > 0
-			r.st, seen = st, true
+			// A short output follows at once, but only the first time: when this is
+			// said again, the end of that was lost. The first time, it counts no
+			// more than twice.
+			seen++
+			again := seen > 2 || len(r.early) > 0
+			r.st = st
 			most := r.level().block()
 			return again || st.total[0]+st.total[1] == 0 || max(st.total[0], st.total[1]) > most, true
 		}
 		r.early = append(r.early, t)
-		return false, seen
+		return false, seen > 0
 	})
-	if seen && errors.Is(err, errSilent) {
+	if seen > 0 && errors.Is(err, errSilent) {
 		return nil
 	}
 	if errors.Is(err, errSilent) {

@@ -48,6 +48,7 @@ const (
 	automatic       // getty logs somebody in by itself
 	password        // login asks for a password
 	incorrect       // login refuses
+	timedOut        // login does not wait any more
 	prompt          // perhaps a shell
 	locked          // sulogin asks for root's password, an initrd for a choice
 	enter           // sulogin asks for Enter
@@ -79,6 +80,7 @@ var sights = []struct {
 	// login and PAM.
 	{password, regexp.MustCompile(`^(?:\S+'s )?[Pp]assword: ?`)},
 	{incorrect, regexp.MustCompile(`^(?:Login incorrect|Maximum number of tries exceeded|Account locked|Your account has expired)`)},
+	{timedOut, regexp.MustCompile(`^Login timed out after \d+ seconds`)},
 	// printk's stamps; systemd's status output and greeting; NixOS's stages;
 	// initramfs-tools; agetty's banner.
 	{linux, regexp.MustCompile(`^\[ *\d+\.\d{6}\] |Linux version \d+\.\d+|^\[ +OK +\] |^\[FAILED\] |^Welcome to (?:[^G].*|G[^R].*)!$|<<< .*Stage [12] >>>|^Loading, please wait\.\.\.|<<< Welcome to |\bLinux\b.* (?:tty\w+|hvc\d+)$`)},
@@ -103,7 +105,9 @@ func (r *row) sight() sight {
 	if _, rest, ok := cutPrompt(r.text); ok && strings.TrimSpace(rest) == "" {
 		return prompt
 	}
-	if !r.ended && r.text != "" && (r.paste || promptRe.MatchString(r.text)) {
+	// Only a shell turns bracketed paste on, also where a broadcast splits what
+	// it shows then.
+	if r.paste || !r.ended && promptRe.MatchString(r.text) {
 		return prompt
 	}
 	if emergencyRe.MatchString(r.text) {

@@ -15,9 +15,11 @@ import (
 var agent string
 
 // loop reads lines and evaluates them, until exit. Ctrl-C and Ctrl-\ end what
-// runs, not the loop; break does. It holds no single quote.
+// runs, not the loop; break does. "command" keeps it alive when a line arrived
+// damaged: eval by itself ends its shell at an error of syntax. It holds no
+// single quote.
 const loop = `o=$(stty -g) c=$(stty size);stty -echo cols 240;trap t=1 INT QUIT;` +
-	`while t=;IFS= read -r l||[ "$t" ];do [ "$t" ]||eval "$l";done;stty "$o";stty cols "${c#* }"`
+	`while t=;IFS= read -r l||[ "$t" ];do [ "$t" ]||command eval "$l";done;stty "$o";stty cols "${c#* }"`
 
 // environment of all scripts: no colours, no pager, wide tables, the C locale
 // (in UTF-8 where the guest has that).
@@ -148,7 +150,12 @@ func (d *Dialogue) given(q request, start int64, silent time.Duration) error {
 			return &StateError{Rebooted, r.text, r.pos}
 		case s == down:
 			return &StateError{PoweredOff, r.text, r.pos}
-		case !q.busy && (s == question || s == automatic || s == locked):
+		case q.busy:
+		case s == automatic, s == locked:
+			return &StateError{Lost, r.text, r.pos}
+		case r.ended || i < len(rows)-1:
+			// Broadcasts say so, too: only who waits for a name has the cursor.
+		case s == question, s == password:
 			return &StateError{Lost, r.text, r.pos}
 		}
 	}
