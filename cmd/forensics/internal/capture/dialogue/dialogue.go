@@ -21,6 +21,11 @@
 // echo, no history, no PROMPT_COMMAND and no line that wraps, whatever shell the
 // user has, and nothing of that user's settings was changed.
 //
+// Nor does a question prove anything: a message of the day may ask for a name or
+// a password, and a broadcast may stand behind the getty that does. Enter tells:
+// a getty asks again, a shell shows its prompt. A login counts as refused only
+// when the name was asked for again after that.
+//
 // # Requests
 //
 // Every request is one line of less than 1000 bytes (a terminal in canonical
@@ -37,7 +42,8 @@
 // add bytes: a line in whose middle they stand has the wrong length, is dropped
 // and asked for again; text around it does no harm. The length and a checksum of
 // the whole decide. Only where the guest has no program for checksums, the
-// lengths alone do.
+// lengths alone do. All else that is said, such as an exit status, holds its
+// length or itself once more, and counts when it came twice.
 //
 // # The transcript
 //

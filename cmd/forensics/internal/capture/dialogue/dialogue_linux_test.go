@@ -238,6 +238,8 @@ func TestRoot(t *testing.T) {
 		ptys = `[ "$1" = -n ] && shift; FAKE=0 env "$@"; r=$?; sleep 0.5; [ -t 0 ] && bash -c 'read -t 0' && exec sleep 1000; exit $r`
 		no   = `echo "sudo: a password is required" >&2; exit 1`
 		su   = `if [ "$1" = -c ]; then FAKE=0 exec sh -c "$2"; fi; FAKE=0 exec dash -i`
+		// It delays, and what was typed meanwhile is gone.
+		late = `sleep 1; if [ "$1" = -c ]; then FAKE=0 exec sh -c "$2"; fi; bash -c 'while read -t 0.5 x; do :; done'; FAKE=0 exec dash -i`
 		nosu = `echo "su: Authentication failure" >&2; exit 1`
 		asks = `printf 'Password: '; exec sleep 1000`
 	)
@@ -251,6 +253,7 @@ func TestRoot(t *testing.T) {
 		{"sudo", map[string]string{"id": id, "sudo": sudo, "su": nosu}, "sudo -n", "0\n"},
 		{"sudo's terminal", map[string]string{"id": id, "sudo": ptys, "su": nosu}, "sudo -n", "0\n"},
 		{"su", map[string]string{"id": id, "sudo": no, "su": su}, "su", "0\n"},
+		{"su delays", map[string]string{"id": id, "sudo": no, "su": late}, "su", "0\n"},
 		{"neither", map[string]string{"id": id, "sudo": no, "su": nosu}, "refused: sudo -n: sudo: a password is required; su: su: Authentication failure", "1000\n"},
 		{"su asks", map[string]string{"id": id, "sudo": "exit 127", "su": asks}, "refused: sudo -n: exit status 127; su: no answer within 20s", "1000\n"},
 	} {

@@ -36,12 +36,11 @@ const (
 	silentShell = 3 * time.Second // after a login, without a prompt that we know
 	silentGuest = 15 * time.Second
 	firstProbe  = 4 * time.Second // until the next; doubled each time
-	maxTries    = 3               // of a login
+	lastProbe   = 30 * time.Second
+	maxTries    = 3 // of a login
 )
 
-// login is one wait for a shell. A message of the day may ask for all that a
-// getty asks for, and a broadcast may stand behind what a getty asks. Enter
-// tells which it is: a getty asks again, a shell shows its prompt.
+// login is one wait for a shell.
 type login struct {
 	d       *Dialogue
 	o       Options
@@ -51,9 +50,9 @@ type login struct {
 	booted  time.Time // and when
 	asked   int       // logins tried
 	named   bool      // the name is what was typed last
-	doubted bool      // Enter was typed last, to see whether the name is asked for again
-	closed  bool      // the password that we have or do not have is no good
-	no      row       // what said so
+	doubted bool      // Enter was, to see whether the name is asked for again
+	closed  bool      // a password was asked for, and what we have was typed once
+	no      row       // what speaks for a refusal
 	probes  []nonce
 	probed  time.Time // when the last was sent
 	next    time.Duration
@@ -289,7 +288,7 @@ func (l *login) probe(ctx context.Context) error {
 		return nil
 	}
 	if len(l.probes) > 0 {
-		l.next *= 2
+		l.next = min(2*l.next, lastProbe)
 	}
 	n := newNonce()
 	l.probes = append(l.probes, n)
