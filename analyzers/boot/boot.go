@@ -110,16 +110,20 @@ func messages(p *analyzers.Pass) {
 	}
 }
 
-// logs takes systemd's lines in journals.
+// logs takes the first and the last of systemd's lines in each journal.
 func logs(p *analyzers.Pass) {
 	for _, l := range units.From(p) {
-		for i, e := range l.Entries {
-			if e.Ident != "systemd" {
-				continue
+		var own []bundle.Evidence
+		for _, e := range l.Entries {
+			if e.Ident == "systemd" {
+				own = append(own, e.Evidence)
 			}
-			if i == 0 || i == len(l.Entries)-1 {
-				p.State("boot.userland", "", "yes", e.Evidence)
-			}
+		}
+		if len(own) > 1 {
+			own = []bundle.Evidence{own[0], own[len(own)-1]}
+		}
+		for _, ev := range own {
+			p.State("boot.userland", "", "yes", ev)
 		}
 	}
 }
