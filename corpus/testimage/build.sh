@@ -18,7 +18,7 @@ umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${TESTIMAGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/forensics-testimage}
 mirror=${TESTIMAGE_MIRROR:-http://deb.debian.org/debian}
-suite=bookworm
+suite=${TESTIMAGE_SUITE:-bookworm} # of the root: trixie has systemd 257; the kernel is the host's
 release=25.11
 label=nixos-minimal-$release-x86_64
 fault='' out=''
@@ -39,8 +39,8 @@ say() { echo "testimage: $*" >&2; }
 
 # Host packages ------------------------------------------------------------
 host=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}-$(dpkg --print-architecture 2>/dev/null)") || host=
-if [ "$host" != "$suite-amd64" ]; then
-    echo "build.sh: the image is made from the packages of Debian 12 ($suite) on amd64; run this in such a machine or container" >&2
+if [ "$host" != bookworm-amd64 ]; then
+    echo "build.sh: the image is made with the packages of Debian 12 (bookworm) on amd64; run this in such a machine or container" >&2
     exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
@@ -66,6 +66,7 @@ flock 9
 # Debian root --------------------------------------------------------------
 packages=systemd,systemd-sysv,udev,dbus,libpam-systemd,libnss-systemd,lvm2,mdadm,iproute2,sudo,gdisk,parted,e2fsprogs,dosfstools,kmod,util-linux,procps,python3,openssh-server,less,zstd
 pristine=$cache/rootfs-pristine
+[ "$suite" = bookworm ] || pristine=$cache/rootfs-pristine-$suite
 if [ ! -d "$pristine" ]; then
     say "debootstrap $suite"
     # A build that was killed may have left mounts in there.
@@ -80,7 +81,7 @@ if [ ! -d "$pristine" ]; then
 fi
 
 # Kernel and its modules ---------------------------------------------------
-keep='/kernel/(drivers/(block|ata|scsi|virtio|md|cdrom|firmware|char|acpi|input|i2c|hid|parport)|drivers/net/(virtio_net|net_failover|ethernet/intel/e1000/)|fs/(ext4|jbd2|isofs|squashfs|overlayfs|fat|nls|fuse|autofs|efivarfs|mbcache|configfs)|block|lib|crypto|arch|virt|net/core)'
+keep='/kernel/(drivers/(block|ata|scsi|virtio|md|cdrom|firmware|char|acpi|input|i2c|hid|parport)|drivers/net/(virtio_net|net_failover|ethernet/intel/e1000/)|fs/(ext4|jbd2|isofs|squashfs|overlayfs|fat|nls|fuse|autofs|efivarfs|mbcache|configfs)|block|lib|crypto|arch|virt|net/(core|vmw_vsock))'
 kernel=$cache/kernel-$(echo "$keep" | sha256sum | cut -c1-8)
 if [ ! -d "$kernel" ]; then
     say "kernel package"
@@ -117,7 +118,7 @@ v=$(deb_version python3)
 path[python3]=/nix/store/$(echo "python3 $v $suite" | name_hash)-python3-$v
 path[pre-nixos]=/nix/store/$(sources_hash store/pre-nixos)-pre-nixos-0.3.0
 path[disko]=/nix/store/$(sources_hash store/disko)-disko-1.11.0
-content=$( { sources_hash rootfs store stage1; cat "$here/build.sh"; echo "$version"; } | name_hash)
+content=$( { sources_hash rootfs store stage1; cat "$here/build.sh"; echo "$version $suite"; } | name_hash)
 nixos_version=$release.$(date -u -d "@$(stat -c %Y "$pristine")" +%Y%m%d).$(echo "$content" | name_hash | tr -dc 0-9a-f | cut -c1-7)
 path[system-path]=/nix/store/$(echo "path $content" | name_hash)-system-path
 path[system]=/nix/store/$(echo "system $content" | name_hash)-nixos-system-nixos-$nixos_version
