@@ -155,34 +155,49 @@ type session struct {
 	prompt  string   // the last prompt seen
 	bare    bool     // it stood alone
 	at      sentAt   // the last line sent at what may be a prompt
-	shelf   []Line   // room for the next answer, behind those before
+	lines   []Line   // the answer of the command that runs
+	shelf   []Line   // room for the next short answers, behind those before
 }
 
-// shelfSize is for how many lines of answers room is made at once.
-const shelfSize = 1024
+const (
+	// shelfSize is for how many lines of short answers room is made at once.
+	shelfSize = 1024
+	// longAnswer is how many lines an answer has that is stored by itself.
+	longAnswer = shelfSize / 16
+	// vastAnswer is how many lines an answer has that is not stored twice, not
+	// even for a moment.
+	vastAnswer = 64 << 10
+)
 
-// begin begins a command. Answers stand one behind the other in memory: it is the
-// last one that grows.
+// begin begins a command.
 func (s *session) begin(c *Command) {
-	if cap(s.shelf) < shelfSize/8 {
-		s.shelf = make([]Line, 0, shelfSize)
-	}
-	c.Answer = s.shelf[:0]
+	s.lines = s.lines[:0]
 	s.cur = c
 	s.d.Commands = append(s.d.Commands, c)
 }
 
-// shelve ends the answer of the command that runs, if any.
+// shelve ends the answer of the command that runs, if any, and stores it in as
+// much memory as it needs: nearly all of a transcript may be answers.
 func (s *session) shelve() {
 	if s.cur == nil {
 		return
 	}
-	n := len(s.cur.Answer)
-	s.shelf = s.cur.Answer[n:]
-	s.cur.Answer = slices.Clip(s.cur.Answer)
-	if n == 0 {
-		s.cur.Answer = nil
+	switch n := len(s.lines); {
+	case n == 0:
+	case n >= vastAnswer:
+		s.cur.Answer, s.lines = slices.Clip(s.lines), nil
+	case n >= longAnswer:
+		s.cur.Answer = make([]Line, n)
+		copy(s.cur.Answer, s.lines)
+	default:
+		if cap(s.shelf)-len(s.shelf) < n {
+			s.shelf = make([]Line, 0, shelfSize)
+		}
+		at := len(s.shelf)
+		s.shelf = append(s.shelf, s.lines...)
+		s.cur.Answer = s.shelf[at:len(s.shelf):len(s.shelf)]
 	}
+	s.lines = s.lines[:0]
 }
 
 // sentAt is a typed line that stands behind something like a prompt.
@@ -267,7 +282,7 @@ func (s *session) piece(p *console.Piece, endsTyped bool) {
 // continues takes a secondary prompt: the command goes on, nothing ran yet.
 func (s *session) continues(p *console.Piece) bool {
 	rest, ok := strings.CutPrefix(p.Text, "> ")
-	if !ok || !s.ps2 || s.cur == nil || len(s.cur.Answer) > 0 {
+	if !ok || !s.ps2 || s.cur == nil || len(s.lines) > 0 {
 		return false
 	}
 	s.head = s.cur
@@ -361,7 +376,7 @@ func (s *session) answer(p *console.Piece) {
 	if s.cur == nil || s.typed[strings.TrimSpace(p.Text)] {
 		return
 	}
-	s.cur.Answer = append(s.cur.Answer, Line{p.Text, s.t.PieceEvidence(p)})
+	s.lines = append(s.lines, Line{p.Text, s.t.PieceEvidence(p)})
 }
 
 // plain follows a shell that does not mark its prompts.

@@ -94,11 +94,29 @@ func (s *Side) keep(facts *analyzers.Facts, outcome *rules.Outcome, launch *qemu
 	s.items = append(s.items, stageItem(facts, s.Report.Stage)...)
 	s.items = append(s.items, probeItems(facts, message.Mask)...)
 	s.items = append(s.items, factItems(facts, message.Mask)...)
-	for _, f := range facts.All() {
+	s.facts = spans(facts.All())
+}
+
+// spans are where facts stand.
+func spans(facts []*analyzers.Fact) []span {
+	n := 0
+	for _, f := range facts {
+		n += len(f.Evidence)
+	}
+	all := make([]span, 0, n)
+	type name struct{ name, subject string }
+	names := map[name]string{} // a run of many answers states the same fact again and again
+	for _, f := range facts {
+		fact, ok := names[name{f.Name, f.Subject}]
+		if !ok {
+			fact = factName(f.Name, f.Subject)
+			names[name{f.Name, f.Subject}] = fact
+		}
 		for _, ev := range f.Evidence {
-			s.facts = append(s.facts, span{path: ev.Path, start: ev.Start, end: ev.End, fact: factName(f.Name, f.Subject)})
+			all = append(all, span{path: ev.Path, start: ev.Start, end: ev.End, fact: fact})
 		}
 	}
+	return all
 }
 
 // images is the run with nothing but its image, or what was recorded of one:

@@ -290,14 +290,12 @@ func (c *collector) journal(l *units.Log) {
 	if ring {
 		c.set.cover(ringBuffer)
 	}
-	taken := c.transcript(l.Path)
-	if taken {
-		c.taken[l.Path] = slices.Grow(c.taken[l.Path], len(l.Entries))
-	}
+	raw, isTaken := c.transcript(l.Path)
+	taken := c.taken[l.Path]
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		if taken {
-			c.taken[l.Path] = append(c.taken[l.Path], span{e.Evidence.Start, e.Evidence.End})
+		if isTaken {
+			taken = take(taken, raw, e.Evidence)
 		}
 		if c.halved(l.Path, e.Evidence.End) {
 			continue
@@ -313,7 +311,33 @@ func (c *collector) journal(l *units.Log) {
 			c.hear(speaker{e.Ident, e.PID}, w, strings.TrimRight(line, "\r\n"), place{evidence: &e.Evidence})
 		}
 	}
+	if isTaken {
+		c.taken[l.Path] = taken
+	}
 	c.hangUp()
+}
+
+// take adds what ev shows of raw to the spans. Where nothing but a line's end
+// stands between it and the last one, that grows: most entries follow each other.
+func take(spans []span, raw []byte, ev bundle.Evidence) []span {
+	if n := len(spans); n > 0 {
+		last := &spans[n-1]
+		if last.end <= ev.Start && ev.Start <= int64(len(raw)) && onlyEnds(raw[last.end:ev.Start]) {
+			last.end = ev.End
+			return spans
+		}
+	}
+	return append(spans, span{ev.Start, ev.End})
+}
+
+// onlyEnds reports whether b holds nothing but ends of lines.
+func onlyEnds(b []byte) bool {
+	for _, c := range b {
+		if c != '\r' && c != '\n' {
+			return false
+		}
+	}
+	return true
 }
 
 // hangUp ends the tracebacks that show no exception.
@@ -406,7 +430,7 @@ func (c *collector) kernel(l *kernel.Log) {
 	if l.Kind == bundle.NativeJ || l.Kind == bundle.Journal {
 		return
 	}
-	onConsole := c.transcript(l.Path)
+	raw, onConsole := c.transcript(l.Path)
 	entries := c.taken[l.Path]
 	sort.Slice(entries, func(i, j int) bool { return entries[i].start < entries[j].start })
 	end := c.shutdownAt(l.Path)
@@ -420,9 +444,6 @@ func (c *collector) kernel(l *kernel.Log) {
 		c.set.cover(ringBuffer)
 	}
 	var own []span
-	if onConsole {
-		own = make([]span, 0, len(l.Messages))
-	}
 	for i, next := 0, 0; i < len(l.Messages); i++ {
 		m := &l.Messages[i]
 		for next < len(entries) && entries[next].end <= m.Evidence.Start {
@@ -435,7 +456,7 @@ func (c *collector) kernel(l *kernel.Log) {
 			continue
 		}
 		if onConsole {
-			own = append(own, span{m.Evidence.Start, m.Evidence.End})
+			own = take(own, raw, m.Evidence)
 		}
 		w := where{class: Kernel}
 		switch by := c.asked(l.Path, m.Evidence.Start); {
@@ -459,10 +480,18 @@ func (c *collector) kernel(l *kernel.Log) {
 }
 
 // transcript reports whether what stands at path besides journals and the
-// kernel's messages is read, too.
-func (c *collector) transcript(path string) bool {
+// kernel's messages is read, too, and returns its bytes.
+func (c *collector) transcript(path string) ([]byte, bool) {
 	a := c.p.Run.Artifact(path)
-	return a != nil && (a.Kind == bundle.Serial || a.Kind == bundle.Capture || a.Kind == bundle.Unknown || a.Kind == bundle.Probe)
+	if a == nil {
+		return nil, false
+	}
+	switch a.Kind {
+	case bundle.Serial, bundle.Capture, bundle.Unknown, bundle.Probe:
+		raw, err := a.Bytes()
+		return raw, err == nil
+	}
+	return nil, false
 }
 
 // shutdownAt returns the offset in a transcript from which on the machine shuts

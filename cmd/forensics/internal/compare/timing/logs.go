@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"forensics/analyzers"
 	"forensics/analyzers/bundle"
@@ -129,7 +130,11 @@ func description(p *analyzers.Pass, unit string) string {
 	for _, d := range commands.From(p) {
 		for _, c := range d.Commands {
 			for i := range c.Answer {
-				if m := headRe.FindStringSubmatch(strings.TrimRight(c.Answer[i].Text, " ")); m != nil && m[1] == unit && m[2] != "" {
+				text := c.Answer[i].Text
+				if !mayHead(text) {
+					continue
+				}
+				if m := headRe.FindStringSubmatch(strings.TrimRight(text, " ")); m != nil && m[1] == unit && m[2] != "" {
 					return m[2]
 				}
 			}
@@ -339,6 +344,18 @@ var (
 	activatingRe = regexp.MustCompile(`^\s*Active: activating \([\w-]+\) since .+; (.+) ago$`)
 )
 
+// mayHead reports whether headRe may match s. Most lines of answers are no heads,
+// and this is much cheaper to tell.
+func mayHead(s string) bool {
+	s = strings.TrimLeft(s, " ")
+	return s != "" && (s[0] == '*' || s[0] >= utf8.RuneSelf)
+}
+
+// mayActivate reports whether activatingRe may match s.
+func mayActivate(s string) bool {
+	return strings.HasPrefix(strings.TrimLeft(s, "\t\n\f\r "), "Active: activating ")
+}
+
 // answers takes from systemctl status for how long the unit has been starting.
 func (t *Times) answers(p *analyzers.Pass) {
 	unit := unitName(p)
@@ -353,13 +370,18 @@ func (t *Times) status(c *commands.Command, unit string) {
 	var head *commands.Line
 	for i := range c.Answer {
 		l := &c.Answer[i]
-		if m := headRe.FindStringSubmatch(strings.TrimRight(l.Text, " ")); m != nil {
-			if head = nil; m[1] == unit {
-				head = l
+		if mayHead(l.Text) {
+			if m := headRe.FindStringSubmatch(strings.TrimRight(l.Text, " ")); m != nil {
+				if head = nil; m[1] == unit {
+					head = l
+				}
 			}
 		}
+		if head == nil || !mayActivate(l.Text) {
+			continue
+		}
 		m := activatingRe.FindStringSubmatch(strings.TrimRight(l.Text, " "))
-		if m == nil || head == nil {
+		if m == nil {
 			continue
 		}
 		if age, ok := timespan(m[1]); ok {
