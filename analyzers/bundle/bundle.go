@@ -243,29 +243,40 @@ func Under(dir string, evidence []Evidence) []Evidence {
 // characters are dropped or shown as U+FFFD, white space is folded, and the
 // result is cut at MaxQuote runes. Bidirectional overrides go too: they can
 // make a terminal or page show something else than what is there.
-func Printable(s string) string {
+func Printable(s string) string { return PrintableAs(s, "") }
+
+// PrintableAs is Printable. Where that is the same as text, which may be in memory
+// already, it is text.
+func PrintableAs(s, text string) string {
 	s = strings.Trim(s, " \t\r\n")
 	if shownAsIs(s) {
 		return s
 	}
-	return shown(s)
+	var room [(MaxQuote + 1) * utf8.UTFMax]byte
+	b := appendShown(room[:0], s)
+	if string(b) == text {
+		return text
+	}
+	return string(b)
 }
 
-// shown is Printable for any string.
-func shown(s string) string {
-	var b strings.Builder
-	b.Grow(min(len(s), MaxQuote) + len("…"))
+// appendShown appends what Printable makes of any string.
+func appendShown(b []byte, s string) []byte {
 	n, space := 0, false
 	for i := 0; i < len(s); {
-		r, w := utf8.DecodeRuneInString(s[i:])
+		r, w := rune(s[i]), 1
+		if r >= utf8.RuneSelf {
+			r, w = utf8.DecodeRuneInString(s[i:])
+		}
 		if r == 0x1b {
 			i += escapeLen(s[i:])
 			continue
 		}
 		i += w
 		switch {
+		case r > ' ' && r < 0x7f:
 		case r == ' ' || r == '\t' || r == '\n' || r == '\r' || r == 0xa0:
-			space = b.Len() > 0
+			space = len(b) > 0
 			continue
 		case r < 0x20 || r >= 0x7f && r < 0xa0:
 			continue
@@ -275,27 +286,34 @@ func shown(s string) string {
 			continue
 		}
 		if space {
-			b.WriteByte(' ')
+			b = append(b, ' ')
 			n++
 			space = false
 		}
 		if n >= MaxQuote {
-			b.WriteString("…")
-			break
+			return append(b, "…"...)
 		}
-		b.WriteRune(r)
+		b = utf8.AppendRune(b, r)
 		n++
 	}
-	return b.String()
+	return b
 }
 
 // shownAsIs reports whether Printable leaves s as it is. Most lines are such, and
 // quotes of them need no memory of their own.
 func shownAsIs(s string) bool {
+	if len(s) > MaxQuote*utf8.UTFMax {
+		return false
+	}
 	n, blank := 0, false
 	for i := 0; i < len(s); n++ {
 		c := s[i]
-		if c == ' ' && blank || c < 0x20 || c == 0x7f || n == MaxQuote {
+		if c > ' ' && c < 0x7f {
+			blank = false
+			i++
+			continue
+		}
+		if c == ' ' && blank || c < 0x20 || c == 0x7f {
 			return false
 		}
 		blank = c == ' '
@@ -309,7 +327,7 @@ func shownAsIs(s string) bool {
 		}
 		i += w
 	}
-	return true
+	return n <= MaxQuote
 }
 
 // invisible reports whether r changes how other text is shown without showing

@@ -85,6 +85,7 @@ type Transcript struct {
 	// artifact has more lines than a transcript holds.
 	Unread int64
 
+	runs    runTable
 	prompts []string
 	crlf    bool // guest lines end in CR LF
 }
@@ -139,11 +140,14 @@ func (p Paste) String() string {
 
 // Piece is a run of text within a line.
 type Piece struct {
-	Paste Paste
+	Text string // rendered like Line.Text
 	// Offsets fit into 32 bits: see Decode.
 	start, end int32
-	Text       string // rendered like Line.Text
-	runs       *[]run // where Text stands in the raw bytes; nil: from start on, byte by byte
+	// Where Text stands in the raw bytes is in the transcript's table, in count
+	// runs. With none it stands from start on, byte by byte.
+	runs  int32
+	count uint16
+	Paste Paste
 }
 
 // Start is the first raw byte of the piece, behind the switch that began it.

@@ -77,8 +77,6 @@ type decoder struct {
 	cut    []byte  // a CSI sequence that the LF of the line before cut short
 	done   []Piece // pieces of the line at work
 	pieces slab[Piece]
-	runs   slab[run]
-	heads  slab[[]run]
 }
 
 // A slab stores short slices beside each other, which takes less memory and time

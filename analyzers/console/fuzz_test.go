@@ -67,26 +67,26 @@ func checkLine(t *testing.T, tr *Transcript, l *Line) {
 			t.Fatalf("line %d: piece %d is %d to %d", l.Number, i, p.Start(), p.End())
 		}
 		at = p.End()
-		checkText(t, p, still)
+		checkText(t, tr, p, still)
 	}
 	if strings.IndexFunc(l.Text, unicode.IsControl) >= 0 || !utf8.ValidString(l.Text) {
 		t.Fatalf("line %d: text %q", l.Number, l.Text)
 	}
 }
 
-func checkText(t *testing.T, p *Piece, still bool) {
+func checkText(t *testing.T, tr *Transcript, p *Piece, still bool) {
 	if strings.IndexFunc(p.Text, unicode.IsControl) >= 0 || !utf8.ValidString(p.Text) {
 		t.Fatalf("text %q", p.Text)
 	}
 	was := p.Start()
 	for j := 0; j <= len(p.Text); j++ {
-		start, end := p.rawSpan(j, j+1)
+		start, end := tr.rawSpan(p, j, j+1)
 		if start < p.Start() || end > p.End() || end < start || still && start < was {
 			t.Fatalf("byte %d of %q is raw %d to %d, in a piece %d to %d, after %d", j, p.Text, start, end, p.Start(), p.End(), was)
 		}
 		was = start
 	}
-	if start, end := p.rawSpan(0, len(p.Text)); start < p.Start() || end > p.End() || end < start {
+	if start, end := tr.rawSpan(p, 0, len(p.Text)); start < p.Start() || end > p.End() || end < start {
 		t.Fatalf("%q is raw %d to %d", p.Text, start, end)
 	}
 }

@@ -12,9 +12,6 @@ const (
 	right rune = -1 // the right half of a wide character
 )
 
-// manyRuns is more runs than a line of text has.
-const manyRuns = 64 << 10
-
 type cell struct {
 	r   rune
 	off int32 // of the byte that printed it, from the line's start

@@ -102,21 +102,10 @@ func (s *scan) close(end int) {
 	if p.Paste == Same && p.Text == "" && s.switches > 0 {
 		return // nothing stands before the first switch
 	}
-	p.runs = s.keepRuns(runs)
+	if s.t.runs.keep(p, runs) {
+		s.row.runs = nil
+	}
 	s.done = append(s.done, *p)
-}
-
-// keepRuns stores the runs of a piece, nil where it has none.
-func (s *scan) keepRuns(runs []run) *[]run {
-	if len(runs) == 0 {
-		return nil
-	}
-	if len(runs) <= manyRuns {
-		runs = s.decoder.runs.keep(runs...)
-	} else {
-		s.row.runs = nil // too many to hold them twice
-	}
-	return &s.heads.keep(runs)[0]
 }
 
 // toggle ends a piece and starts the next: the switch reaches from start to
