@@ -35,7 +35,9 @@
 package analyzers
 
 import (
+	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -226,7 +228,7 @@ func after(f, g *Fact) bool { return f.Evidence[0].Start >= g.Evidence[0].Start 
 
 // Analyze runs the analyzers on run, each once, those that others require
 // first, and returns the facts they state. Problems go to run.Problems. What
-// does not require each other runs at the same time; facts and problems stand
+// does not require each other may run at the same time; facts and problems stand
 // in the order of the list all the same.
 func Analyze(run *bundle.Run, list []*Analyzer, params Params) *Facts {
 	facts := NewFacts(Types(list))
@@ -240,7 +242,7 @@ func Analyze(run *bundle.Run, list []*Analyzer, params Params) *Facts {
 		if tasks[a] != nil {
 			return
 		}
-		t := &task{Analyzer: a, done: make(chan struct{})}
+		t := &task{Analyzer: a}
 		tasks[a] = t
 		for _, r := range a.Requires {
 			visit(r)
@@ -251,11 +253,8 @@ func Analyze(run *bundle.Run, list []*Analyzer, params Params) *Facts {
 	for _, a := range list {
 		visit(a)
 	}
+	work(order, func(t *task) { t.run(run, params, facts.types) })
 	for _, t := range order {
-		go t.run(run, params, facts.types)
-	}
-	for _, t := range order {
-		<-t.done
 		run.Problems = append(run.Problems, t.problems...)
 		for _, f := range t.stated {
 			facts.put(f)
@@ -264,11 +263,61 @@ func Analyze(run *bundle.Run, list []*Analyzer, params Params) *Facts {
 	return facts
 }
 
+// work does all tasks, of which each stands behind those that it needs: as many
+// at a time as there are processors, for what is half done takes memory, and
+// first those that the longest row of others waits for. A result is let go of
+// when the last that needs it is done.
+func work(tasks []*task, do func(*task)) {
+	var ready []*task
+	for _, t := range slices.Backward(tasks) {
+		for _, n := range t.needs {
+			n.usedBy = append(n.usedBy, t)
+			n.users++
+			n.row = max(n.row, t.row+1)
+		}
+		if t.missing = len(t.needs); t.missing == 0 {
+			ready = append(ready, t)
+		}
+	}
+	slices.Reverse(ready)
+	done := make(chan *task)
+	for left, free := len(tasks), runtime.GOMAXPROCS(0); left > 0; left-- {
+		// Of those alike, what needs most is likely to have most to read.
+		slices.SortStableFunc(ready, func(a, b *task) int {
+			return cmp.Or(cmp.Compare(b.row, a.row), cmp.Compare(len(b.needs), len(a.needs)))
+		})
+		n := min(free, len(ready))
+		for _, t := range ready[:n] {
+			go func() {
+				do(t)
+				done <- t
+			}()
+		}
+		ready, free = ready[n:], free-n
+		t := <-done
+		free++
+		for _, u := range t.usedBy {
+			if u.missing--; u.missing == 0 {
+				ready = append(ready, u)
+			}
+		}
+		for _, n := range t.needs {
+			if n.users--; n.users == 0 {
+				n.result = nil
+			}
+		}
+	}
+}
+
 // task is one analyzer at work.
 type task struct {
 	*Analyzer
-	needs    []*task
-	done     chan struct{} // closed when all below is final
+	needs   []*task
+	usedBy  []*task
+	row     int // how many wait for it in a row
+	missing int // of needs, how many are not done
+	users   int // of usedBy, how many are not done
+
 	result   any
 	failed   string // why there is no result, "" when there is one
 	stated   []*Fact
@@ -276,11 +325,9 @@ type task struct {
 }
 
 func (t *task) run(run *bundle.Run, params Params, types map[string]*FactType) {
-	defer close(t.done)
 	var missing []string
 	results := map[*Analyzer]any{}
 	for _, n := range t.needs {
-		<-n.done
 		if n.failed != "" {
 			missing = append(missing, n.Name)
 		}

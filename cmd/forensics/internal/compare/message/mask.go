@@ -351,15 +351,15 @@ func (m *masker) name(i int) int {
 	}
 	// Five digits in a row are no name's, and each part of the word is a word
 	// of its own.
-	for j := i; j < end; {
-		d := digits(s[j:end])
-		if d < 5 {
-			j += max(d, 1)
-			continue
+	for j, row := i, 0; j < end; j++ {
+		if kinds[s[j]] != isDigit {
+			row = 0
+		} else if row++; row == 5 {
+			j -= row - 1
+			m.part(i, j)
+			m.put("<n>", 0)
+			return j + digits(s[j:end])
 		}
-		m.part(i, j)
-		m.put("<n>", 0)
-		return j + d
 	}
 	return m.named(i, end)
 }
@@ -566,13 +566,17 @@ func duration(s string) int {
 // tellsWhat reports whether the number behind name says what went wrong. Of a
 // name of several words the last counts: "exit_status", "__EXIT__".
 func tellsWhat(name string) bool {
-	if name[0]|0x20 > 's' && strings.IndexByte(name, '_') < 0 {
-		return false // as most names
+	if strings.IndexByte(name, '_') >= 0 {
+		name = strings.Trim(name, "_")
+		name = name[strings.LastIndexByte(name, '_')+1:]
 	}
-	name = strings.Trim(name, "_")
-	name = name[strings.LastIndexByte(name, '_')+1:]
-	if len(name) > 10 || len(name) < 2 || strings.IndexByte("cersCERS", name[0]) < 0 {
+	if len(name) > 10 || len(name) < 2 {
 		return false
+	}
+	switch name[0] | 0x20 {
+	case 'c', 'e', 'r', 's':
+	default:
+		return false // as most names
 	}
 	var b [10]byte
 	for i := range len(name) {
