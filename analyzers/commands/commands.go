@@ -62,8 +62,8 @@ type Command struct {
 	// JSON is the JSON in the answer, nil when there is none.
 	JSON *Document
 
-	words []string // of the text of
-	of    string
+	words []string
+	split bool // words are those of Text
 }
 
 // Line is one line of text with its place.
@@ -104,7 +104,7 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 		for _, c := range d.Commands {
 			c.JSON = document(c.Answer)
-			c.words, c.of = slices.Clip(Words(c.Text)), c.Text
+			c.words, c.split = slices.Clip(Words(c.Text)), true
 		}
 		ds = append(ds, d)
 	}
@@ -556,7 +556,7 @@ func isEcho(text string) bool {
 // first operator. Callers must not change them: every interpreter asks, so that
 // they are split once, when the dialogue is read.
 func (c *Command) Words() []string {
-	if c.of != c.Text {
+	if !c.split {
 		return Words(c.Text)
 	}
 	return c.words

@@ -91,7 +91,7 @@ type saidBy struct {
 	uids     []answered            // in order
 	plain    []*console.Transcript // transcripts
 	commands []*commands.Command
-	at       map[string][]int           // their places, by text
+	at       map[string][]int           // their places, by text, once asked for
 	paste    bool                       // bracketed paste was switched
 	digits   map[string]bundle.Evidence // lines that are a number and nothing else
 }
@@ -103,7 +103,7 @@ type answered struct {
 }
 
 func guest(p *analyzers.Pass) *saidBy {
-	g := &saidBy{at: map[string][]int{}}
+	g := &saidBy{}
 	for _, d := range commands.From(p) {
 		if d.Kind == bundle.Serial {
 			g.dialogue(d)
@@ -125,14 +125,22 @@ func (g *saidBy) dialogue(d *commands.Dialogue) {
 		if uid, ev, ok := shell.UserID(c); ok && len(g.uids) < maxJudged {
 			g.uids = append(g.uids, answered{shell.UID{Value: uid, Evidence: ev}, after})
 		}
-		if escalateRe.MatchString(c.Text) {
+		if strings.Contains(c.Text, "su") && escalateRe.MatchString(c.Text) {
 			after = c.Text
 		}
 	}
-	for _, c := range d.Commands {
-		g.at[c.Text] = append(g.at[c.Text], len(g.commands))
-		g.commands = append(g.commands, c)
+	g.commands = append(g.commands, d.Commands...)
+}
+
+// places returns where the guest ran a command among all those that it ran.
+func (g *saidBy) places(text string) []int {
+	if g.at == nil {
+		g.at = map[string][]int{}
+		for i, c := range g.commands {
+			g.at[c.Text] = append(g.at[c.Text], i)
+		}
 	}
+	return g.at[text]
 }
 
 // said returns the last answer with that user id.
@@ -162,7 +170,7 @@ func digitLines(ts []*console.Transcript) map[string]bundle.Evidence {
 	for _, t := range ts {
 		for i := range t.Lines {
 			l := &t.Lines[i]
-			if text := strings.TrimSpace(l.Text); !l.Typed && l.TypedFrom < 0 && numberRe.MatchString(text) {
+			if text := strings.TrimSpace(l.Text); !l.Typed && l.TypedFrom < 0 && isNumber(text) {
 				m[text] = t.Evidence(l)
 			}
 		}
@@ -170,7 +178,15 @@ func digitLines(ts []*console.Transcript) map[string]bundle.Evidence {
 	return m
 }
 
-var numberRe = regexp.MustCompile(`^\d{1,10}$`)
+// isNumber reports whether s is a number of up to ten digits and nothing else.
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 10
+}
 
 // log reads one harness log.
 type log struct {
@@ -457,8 +473,11 @@ func (l *log) torn(answer string, ev bundle.Evidence) {
 // behind judges an answer that the guest did not give to that command, but to
 // the one before it. The transcript must show the command as often as the log.
 func (l *log) behind(answer string, ev bundle.Evidence) {
-	at := l.g.at[l.asked]
-	if l.seen["behind"] || len(at) == 0 || len(at) < l.asks[l.asked] || !l.may("behind") {
+	if l.seen["behind"] {
+		return
+	}
+	at := l.g.places(l.asked)
+	if len(at) == 0 || len(at) < l.asks[l.asked] || !l.may("behind") {
 		return
 	}
 	var before, said *commands.Line

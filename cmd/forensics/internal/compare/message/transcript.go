@@ -17,27 +17,17 @@ type transcript struct {
 	t       *console.Transcript
 	d       *commands.Dialogue // may be nil
 	taken   []span             // what the journal's and the kernel's readers took
-	answers []answer
+	sources []string           // of the commands of d
+	last    map[string]int     // of each source, its last command
 	typed   map[string]bool
 	prompts []string
 
 	next   int    // in taken
-	reply  int    // in answers
+	answer int    // in the commands of d: the one whose answer is read
+	reply  int    // in that answer
 	sent   int    // in d.Typed
 	prompt bool   // the shell waits for a command: what comes is echo
 	stage  string // how far the boot came, "" where it is no console
-}
-
-// answer is one line of a command's answer.
-type answer struct {
-	start int64
-	to    *question
-}
-
-// question is a command that was answered.
-type question struct {
-	to    string // the command, as a source
-	cover string // "" where the answer is not the last, or a part of a log
 }
 
 // console takes what the guest printed besides journal entries and the kernel's
@@ -85,39 +75,46 @@ func (w *transcript) learn() {
 	for _, l := range w.d.Typed {
 		w.typed[l.Text] = true
 	}
-	last := map[string]*commands.Command{}
-	asked := make([]string, len(w.d.Commands))
+	w.sources, w.last = make([]string, len(w.d.Commands)), map[string]int{}
+	known := map[string]string{} // sources by what they are masked to
+	prompt, shown := "", false
 	for i, cmd := range w.d.Commands {
 		w.typed[cmd.Text] = true
-		w.typed[cmd.Prompt+cmd.Text] = true
-		asked[i] = w.asked(cmd)
-		last[asked[i]] = cmd
+		if cmd.Prompt != prompt {
+			prompt, shown = cmd.Prompt, w.isPrompt(cmd.Prompt)
+		}
+		if !shown {
+			w.typed[cmd.Prompt+cmd.Text] = true
+		}
+		source := w.asked(cmd, known)
+		w.sources[i], w.last[source] = source, i
 		if cmd.Done {
-			w.set.cover(asked[i])
-		}
-	}
-	lines := 0
-	for _, cmd := range w.d.Commands {
-		lines += len(cmd.Answer)
-	}
-	w.answers = make([]answer, 0, lines)
-	for i, cmd := range w.d.Commands {
-		q := &question{to: asked[i]}
-		if last[q.to] == cmd && !showsLog(cmd.Text) {
-			q.cover = q.to
-		}
-		for _, l := range cmd.Answer {
-			w.answers = append(w.answers, answer{l.Evidence.Start, q})
+			w.set.cover(source)
 		}
 	}
 }
 
-// asked is the source of what a command answers.
-func (w *transcript) asked(cmd *commands.Command) string {
+// isPrompt reports whether all that stands behind s is told by s to stand at a
+// prompt.
+func (w *transcript) isPrompt(s string) bool {
+	_, rest, ok := w.t.CutPrompt(s)
+	return ok && rest == "" && strings.HasSuffix(s, " ") && w.prompted(s)
+}
+
+// asked is the source of what a command answers. Those of the same template
+// share one string, known by the template.
+func (w *transcript) asked(cmd *commands.Command, known map[string]string) string {
 	if cmd.Text == "" {
 		return "$ " + path.Base(w.t.Path)
 	}
-	return "$ " + clip(Mask(clip(cmd.Text, maxText)), maxText)
+	w.buf = w.mask.append(w.buf[:0], clip(cmd.Text, maxText), false)
+	source, ok := known[string(w.buf)]
+	if !ok {
+		template := string(w.buf)
+		source = "$ " + clip(template, maxText)
+		known[template] = source
+	}
+	return source
 }
 
 func (w *transcript) piece(p *console.Piece, until int) {
@@ -130,7 +127,7 @@ func (w *transcript) piece(p *console.Piece, until int) {
 	}
 	text := p.Text[:until]
 	if !w.free(p) {
-		if stampFirst(text) && w.answered(p.Start()) == nil {
+		if stampFirst(text) && !w.answered(p.Start()) {
 			w.set.cover(consoleKernel)
 		}
 		text = spliced(text)
@@ -277,24 +274,35 @@ func isQEMUs(s string) bool {
 	return strings.HasPrefix(path.Base(program), "qemu-system-") || strings.HasPrefix(s, "Is another process using the image [")
 }
 
-// source returns the command that printed p and the coverage that this is.
+// source returns the command that printed p and the coverage that this is: none
+// where the answer is not the last, or a part of a log.
 func (w *transcript) source(p *console.Piece) (source, cover string) {
-	if q := w.answered(p.Start()); q != nil {
-		return q.to, q.cover
+	if !w.answered(p.Start()) {
+		return "", w.stage
 	}
-	return "", w.stage
+	source = w.sources[w.answer]
+	if w.last[source] == w.answer && !showsLog(w.d.Commands[w.answer].Text) {
+		cover = source
+	}
+	return source, cover
 }
 
-// answered returns the command that printed the piece at start, nil when none
-// did.
-func (w *transcript) answered(start int64) *question {
-	for w.reply < len(w.answers) && w.answers[w.reply].start < start {
-		w.reply++
+// answered reports whether the piece at start is of a command's answer, which is
+// at hand then.
+func (w *transcript) answered(start int64) bool {
+	if w.d == nil {
+		return false
 	}
-	if w.reply < len(w.answers) && w.answers[w.reply].start == start {
-		return w.answers[w.reply].to
+	for ; w.answer < len(w.d.Commands); w.answer, w.reply = w.answer+1, 0 {
+		lines := w.d.Commands[w.answer].Answer
+		for w.reply < len(lines) && lines[w.reply].Evidence.Start < start {
+			w.reply++
+		}
+		if w.reply < len(lines) {
+			return lines[w.reply].Evidence.Start == start
+		}
 	}
-	return nil
+	return false
 }
 
 // statusMarks are what systemd prints before a message on the console; in the
