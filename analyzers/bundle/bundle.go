@@ -101,6 +101,9 @@ type Artifact struct {
 	once sync.Once
 	data []byte
 	err  error
+
+	summed sync.Once
+	sum    string
 }
 
 // NewArtifact returns an artifact that holds data, for tests and for artifacts
@@ -182,8 +185,14 @@ func (a *Artifact) ReaderAt() (r io.ReaderAt, size int64, done func() error, err
 }
 
 // SHA256 returns the content's digest in hexadecimal, "" when it cannot be
-// read. It streams, so that images do not have to fit in memory.
+// read. It streams, so that images do not have to fit in memory. It must not run
+// at the same time as the first call of Bytes.
 func (a *Artifact) SHA256() string {
+	a.summed.Do(func() { a.sum = a.digest() })
+	return a.sum
+}
+
+func (a *Artifact) digest() string {
 	h := sha256.New()
 	if a.data != nil || a.fsys == nil {
 		if a.err != nil {

@@ -7,6 +7,7 @@ import (
 	"forensics/analyzers"
 	"forensics/analyzers/all"
 	"forensics/analyzers/bundle"
+	"forensics/analyzers/console"
 	"forensics/analyzers/iso"
 	"forensics/analyzers/qemu"
 	"forensics/cmd/forensics/internal/compare/message"
@@ -58,6 +59,12 @@ func Read(run *bundle.Run, set *rules.Set, profile rules.Profile) *Side {
 		reader("launches", []*analyzers.Analyzer{qemu.Analyzer}, func(p *analyzers.Pass) { launches = qemu.From(p) }),
 		reader("messages", message.Requires, func(p *analyzers.Pass) { s.messages = message.Collect(p) }),
 		reader("times", timing.Requires, func(p *analyzers.Pass) { s.times = timing.Collect(p) }))
+	// The report tells the digests, which are taken while a processor is free.
+	list = append(list, reader("digests", []*analyzers.Analyzer{console.Analyzer}, func(p *analyzers.Pass) {
+		for _, t := range console.From(p) {
+			t.Artifact.SHA256()
+		}
+	}))
 	facts := analyzers.Analyze(run, list, profile.Params)
 	outcome := set.Evaluate(facts, profile.Params)
 	s.Report = report.Build(run, facts, outcome, profile.Name, false)

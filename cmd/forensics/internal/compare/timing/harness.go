@@ -46,8 +46,19 @@ type waits struct {
 	start time.Time // of the wait for the login prompt, zero before it
 	await string
 	shell bool
-	last  Mark  // the last line with a stamp
-	gave  *Mark // where a wait ended in vain behind the last mark
+	last  waited  // the last line with a stamp
+	gave  *waited // where a wait ended in vain behind the last mark
+}
+
+// waited is a line with its time since the start.
+type waited struct {
+	at float64
+	tr *console.Transcript
+	l  *console.Line
+}
+
+func (w *waited) mark() Mark {
+	return Mark{Clock: Harness, At: w.at, Evidence: []bundle.Evidence{w.tr.Evidence(w.l)}}
 }
 
 func (w *waits) line(tr *console.Transcript, l *console.Line) {
@@ -55,25 +66,39 @@ func (w *waits) line(tr *console.Transcript, l *console.Line) {
 	if !ok || strings.HasPrefix(body, " ") {
 		return // a body of several lines repeats its stamp, and may quote anything
 	}
-	if m := awaitRe.FindStringSubmatch(body); m != nil {
-		w.await = m[1]
-		if w.start.IsZero() && strings.Contains(w.await, "login:") {
-			w.start = at
-			w.mark(powerOn, at, tr.Evidence(l))
+	if mayAwait(body) {
+		if m := awaitRe.FindStringSubmatch(body); m != nil {
+			w.await = m[1]
+			if w.start.IsZero() && strings.Contains(w.await, "login:") {
+				w.start = at
+				w.mark(powerOn, at, tr.Evidence(l))
+			}
 		}
 	}
 	if w.start.IsZero() || !sane(at.Sub(w.start).Seconds()) {
 		return
 	}
-	if m := matchedRe.FindStringSubmatch(body); m != nil {
-		w.matched(m[1], at, tr.Evidence(l))
+	if mayMatch(body) {
+		if m := matchedRe.FindStringSubmatch(body); m != nil {
+			w.matched(m[1], at, tr.Evidence(l))
+		}
 	}
-	w.last = Mark{Clock: Harness, At: at.Sub(w.start).Seconds(), Evidence: []bundle.Evidence{tr.Evidence(l)}}
-	if gaveUpRe.MatchString(body) && w.gave == nil {
+	w.last = waited{at.Sub(w.start).Seconds(), tr, l}
+	if w.gave == nil && mayGiveUp(body) && gaveUpRe.MatchString(body) {
 		gave := w.last
 		w.gave = &gave
 	}
 }
+
+// mayAwait, mayMatch and mayGiveUp report whether awaitRe, matchedRe and gaveUpRe
+// may match s. Most lines are neither, and this is much cheaper to tell.
+func mayAwait(s string) bool {
+	return strings.HasPrefix(s, "Awaiting patterns: ") || strings.HasPrefix(s, "Expecting: ")
+}
+
+func mayMatch(s string) bool { return len(s) > 1 && s[1:min(len(s), 7)] == "atched" }
+
+func mayGiveUp(s string) bool { return s != "" && strings.IndexByte("pUTEt", s[0]) >= 0 }
 
 func (w *waits) matched(pattern string, at time.Time, ev bundle.Evidence) {
 	switch {
@@ -88,7 +113,7 @@ func (w *waits) matched(pattern string, at time.Time, ev bundle.Evidence) {
 // tells nothing from there on.
 func (w *waits) mark(stage string, at time.Time, ev bundle.Evidence) {
 	seconds := at.Sub(w.start).Seconds()
-	if w.t.mark(Harness, stage) != nil || w.shell || seconds < w.last.At {
+	if w.t.mark(Harness, stage) != nil || w.shell || seconds < w.last.at {
 		return
 	}
 	w.shell = stage == "shell"
@@ -100,9 +125,9 @@ func (w *waits) end() {
 	switch {
 	case w.start.IsZero():
 	case w.gave != nil:
-		w.t.Ends = append(w.t.Ends, *w.gave)
+		w.t.Ends = append(w.t.Ends, w.gave.mark())
 	default:
-		w.t.Ends = append(w.t.Ends, w.last)
+		w.t.Ends = append(w.t.Ends, w.last.mark())
 	}
 }
 
