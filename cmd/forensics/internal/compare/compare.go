@@ -415,6 +415,7 @@ func telling(all, apart []value) []value {
 // settle finds which of the facts that one run alone states the other is shown
 // not to have, and says each change in words.
 func (w *work) settle() {
+	said := w.messagesOf()
 	for _, c := range w.changes {
 		if c.of[0] == nil && c.of[1] == nil {
 			continue
@@ -424,27 +425,59 @@ func (w *work) settle() {
 			side, it = report.SideTo, c.of[1]
 		}
 		asked := c.known && c.complete() && !strings.HasPrefix(c.name, "host.")
-		c.Alone = c.lone && !c.whole && !asked && !w.toldByMessage(c, side, it)
+		c.Alone = c.lone && !c.whole && !asked && !said[side].tell(it)
 		c.Summary = summary(it.key, c)
 	}
 }
 
-// toldByMessage reports whether a fact that one side states stands in a message
-// that the other could have shown, and does not.
-func (w *work) toldByMessage(c *change, side string, it *item) bool {
-	return slices.ContainsFunc(w.changes, func(m *change) bool {
-		switch {
-		case !strings.HasSuffix(m.Kind, ".message"):
-			return false
-		case overlaps(m, side, evidenceOf(it.values)):
+// spoken are the messages that one side has, and the other could have shown.
+type spoken struct {
+	at    places
+	texts []string
+}
+
+// maxTexts bounds the messages that are searched for a fact's words; errors are
+// among the first.
+const maxTexts = 2000
+
+func (w *work) messagesOf() map[string]*spoken {
+	spans, said := map[string][]span{}, map[string]*spoken{report.SideFrom: {}, report.SideTo: {}}
+	for _, m := range w.changes {
+		if m.name != "" || !strings.HasSuffix(m.Kind, ".message") {
+			continue
+		}
+		for _, e := range m.Evidence {
+			if e.Absent == "" {
+				spans[e.Side] = append(spans[e.Side], span{path: e.Path, start: e.Start, end: e.End})
+			}
+		}
+		side, text := report.SideFrom, m.From
+		if text == "" {
+			side, text = report.SideTo, m.To
+		}
+		if t := said[side]; len(t.texts) < maxTexts {
+			t.texts = append(t.texts, text)
+		}
+	}
+	for side, t := range said {
+		t.at = placesOf(spans[side])
+	}
+	return said
+}
+
+// tell reports whether a fact stands in one of the messages.
+func (t *spoken) tell(it *item) bool {
+	for _, v := range it.values {
+		for i := range v.ev {
+			if len(t.at.at(&v.ev[i])) > 0 {
+				return true
+			}
+		}
+		if worded(it.fact) && slices.ContainsFunc(t.texts, func(text string) bool { return names(text, v.shown) }) {
 			return true
 		}
-		text := m.From
-		if side == report.SideTo {
-			text = m.To
-		}
-		return worded(it.fact) && slices.ContainsFunc(it.values, func(v value) bool { return names(text, v.shown) })
-	})
+	}
+	return false
 }
 
 // otherReason reports whether two runs are shown to fail for different reasons:
