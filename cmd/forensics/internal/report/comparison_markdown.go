@@ -152,7 +152,7 @@ func (m *markdown) change(n int, c *Change, other string, verbose bool) {
 	}
 	m.f("%s", line)
 	m.f("")
-	if verbose && c.Summary != "" && c.From != c.To {
+	if verbose && c.explained() {
 		m.f("%s", prose(c.Summary))
 		m.f("")
 	}

@@ -251,7 +251,7 @@ func (p *printer) change(head string, c *Change) {
 	p.hang(head, plain, w.value(c.Kind)+" "+c.text(w))
 	indent := strings.Repeat(" ", len(head))
 	if p.o.Verbose {
-		if c.Summary != "" && c.From != c.To {
+		if c.explained() {
 			p.hang(indent, plain, c.Summary)
 		}
 		if len(c.Feeds) > 0 {

@@ -423,6 +423,11 @@ func fills(template, message string) bool {
 	return longest != "" && strings.Contains(message, longest[:min(24, len(longest))])
 }
 
+// explained reports whether the summary says more than the values do.
+func (c *Change) explained() bool {
+	return c.Summary != "" && c.From != c.To && (c.From != "" && c.To != "" || c.Diff != "")
+}
+
 // clause is the change in one clause.
 func (c *Change) clause(w wording) string {
 	if c.Summary != "" {
