@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"forensics/cmd/forensics/internal/compare/message"
+	"forensics/analyzers/bundle"
 	"forensics/cmd/forensics/internal/report"
 	"forensics/rules"
 )
@@ -66,6 +66,7 @@ func (b *historian) turns(c *rules.Condition) []report.Turn {
 		if last >= 0 && b.sides[last].verdict(c.ID).Status != status {
 			for _, f := range b.pair(last, i).Flips {
 				if f.Condition == c.ID {
+					f.Changes = append(b.elsewhere(c, last, i), f.Changes...)
 					f.Changes = f.Changes[:min(len(f.Changes), maxOfTurn)]
 					ts = append(ts, report.Turn{Before: last, Run: i, Flip: f})
 				}
@@ -76,6 +77,71 @@ func (b *historian) turns(c *rules.Condition) []report.Turn {
 	return ts
 }
 
+// origin is an artifact that says what a run was started with.
+type origin struct {
+	name  string
+	kinds []string // of the changes that are read from it
+	kept  func(*Side) bool
+}
+
+var origins = []origin{
+	{"QEMU's command", []string{"qemu.drive", "qemu.device", "qemu.netdev", "qemu.memory", "qemu.cpu", "qemu.accel", "qemu.machine", "qemu.smp", "qemu.firmware", "qemu.kernel", "qemu.initrd", "qemu.boot", "qemu.option"},
+		holding("qemu.drive")},
+	{"the kernel's command line", []string{"kernel.parameter"}, holding("kernel.cmdline")},
+	{"the boot image's digest", []string{"iso.image"}, holding("iso.image", "nix.nar-hash")},
+	{"the boot image", []string{"iso.file"}, func(s *Side) bool { return s.bundle != nil && len(s.bundle.Artifacts) > 0 }},
+}
+
+// holding tells the sides that have an item of one of the facts.
+func holding(facts ...string) func(*Side) bool {
+	return func(s *Side) bool {
+		return slices.ContainsFunc(s.items, func(it item) bool { return slices.Contains(facts, it.fact) })
+	}
+}
+
+// elsewhere are changes that the last run to decide a condition cannot show, since
+// it did not keep what run i was started with: since the nearest run before i
+// that kept it. Evidence of that run has the run's path before its own.
+func (b *historian) elsewhere(c *rules.Condition, last, i int) []report.Change {
+	var found []report.Change
+	for _, o := range origins {
+		j := i - 1
+		for j >= 0 && !o.kept(b.sides[j]) {
+			j--
+		}
+		if j < 0 || !o.kept(b.sides[i]) || o.kept(b.sides[last]) {
+			continue
+		}
+		before := &b.sides[j].Report
+		for _, x := range changesIn(b.pair(j, i)) {
+			if x.Harmless || !slices.Contains(o.kinds, x.Kind) || !slices.Contains(x.Feeds, c.ID) {
+				continue
+			}
+			x.Summary += " since " + before.ID + ", the nearest run before that kept " + o.name
+			x.Evidence = slices.Clone(x.Evidence)
+			for k := range x.Evidence {
+				if e := &x.Evidence[k]; e.Side == report.SideFrom {
+					e.Evidence = bundle.Under(before.Path, []bundle.Evidence{e.Evidence})[0]
+				}
+			}
+			found = append(found, x)
+		}
+	}
+	return found
+}
+
+// changesIn are all changes that a comparison lists, each once.
+func changesIn(c *report.Comparison) []report.Change {
+	all := slices.Clone(c.Changes)
+	for _, f := range slices.Concat(c.Flips, c.Mechanisms) {
+		all = append(all, f.Changes...)
+	}
+	slices.SortStableFunc(all, func(x, y report.Change) int {
+		return cmp.Or(cmp.Compare(rankOf(x.Kind), rankOf(y.Kind)), cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Subject, y.Subject))
+	})
+	return slices.CompactFunc(all, func(x, y report.Change) bool { return x.Kind == y.Kind && x.Subject == y.Subject })
+}
+
 func (b *historian) pair(i, j int) *report.Comparison {
 	k := [2]int{i, j}
 	if b.pairs[k] == nil {
@@ -84,14 +150,17 @@ func (b *historian) pair(i, j int) *report.Comparison {
 	return b.pairs[k]
 }
 
-// groups are the runs with the same signature of their earliest cause.
+// groups are the runs with the same signature of their earliest cause, an
+// observer's where there is no other.
 func (b *historian) groups() []report.Group {
 	var gs []report.Group
 	for i, s := range b.sides {
-		if len(s.Report.Causes) == 0 {
+		// Where all is well but for who watched, that is the failure.
+		causes := slices.Concat(s.Report.Causes, s.Report.Observer)
+		if len(causes) == 0 {
 			continue
 		}
-		c := &s.Report.Causes[0]
+		c := &causes[0]
 		sig := Signature(c)
 		k := slices.IndexFunc(gs, func(g report.Group) bool { return g.Signature == sig })
 		if k < 0 {
@@ -105,7 +174,8 @@ func (b *historian) groups() []report.Group {
 }
 
 // Signature names a failure so that it is the same in every run that fails that
-// way: the condition, and the mechanism with its variable parts masked.
+// way: the condition, and the mechanism with its variable parts masked, and how
+// many of them are listed.
 func Signature(c *report.Cause) string {
-	return c.Condition + ": " + strings.Join(strings.Fields(message.Mask(c.Because)), " ")
+	return c.Condition + ": " + strings.Join(strings.Fields(mechanism(c.Because)), " ")
 }

@@ -79,10 +79,10 @@ func (m *markdown) turns(h *History, verbose bool) {
 	}
 	m.f("## Where conditions turned")
 	m.f("")
-	w := wordingOf(code, prose, verbose)
-	for i := range h.Turns {
-		t := &h.Turns[i]
-		m.f("- %s: %s: %s", code(t.Condition), t.text(h), t.why(w))
+	m.f("%s.", turnsSides)
+	m.f("")
+	for _, f := range h.folded(wordingOf(code, prose, verbose)) {
+		m.f("- %s: %s: %s", codes(f.conditions), f.text, f.why)
 	}
 	m.f("")
 	if !verbose {

@@ -95,3 +95,42 @@ func TestTimesOfRuns(t *testing.T) {
 		}
 	}
 }
+
+// TestFolded: turns between the same runs with the same first change stand in
+// one line, others do not, and verbose ones each for itself.
+func TestFolded(t *testing.T) {
+	turn := func(id string, before, run int, from, to, change string) Turn {
+		f := flip(id, from, to, "was so", "is so")
+		if change != "" {
+			f.Changes = []Change{{Kind: "unit.error", Summary: change}}
+		}
+		return Turn{Before: before, Run: run, Flip: f}
+	}
+	r := reportOf(passed())
+	r.History = &History{Runs: make([]HistoryRun, 3), Turns: []Turn{
+		turn("iso.unit", 0, 1, Pass, Fail, "the error is x"),
+		turn("vm.root-shell", 0, 1, Fail, Pass, "the error is x"),
+		turn("vm.lan-dhcp", 0, 1, Pass, Fail, "the error is y"),
+		turn("vm.lvm", 0, 1, Pass, Fail, "the error is x"),
+		turn("vm.clock", 1, 2, Pass, Fail, "the error is x"),
+		turn("vm.serial", 1, 2, Pass, Fail, ""),
+		turn("vm.entropy", 1, 2, Pass, Fail, ""),
+	}}
+	text := func(write func(io.Writer, *Report, Options) error, verbose bool) string {
+		return render(t, func(w io.Writer) error { return write(w, r, Options{Width: 200, Verbose: verbose}) })
+	}
+	want := `  iso.unit, vm.lvm: pass in 1, fail in 2: the error is x
+  vm.root-shell: fail in 1, pass in 2: the error is x
+  vm.lan-dhcp: pass in 1, fail in 2: the error is y
+  vm.clock: pass in 2, fail in 3: the error is x
+  vm.serial, vm.entropy: pass in 2, fail in 3: ` + unexplained + "\n"
+	if got := text(WriteHistoryText, false); !strings.HasSuffix(got, want) {
+		t.Errorf("want at the end\n%s\ngot\n%s", want, got)
+	}
+	if got := text(WriteHistoryMarkdown, false); !strings.Contains(got, "\n- `iso.unit`, `vm.lvm`: pass in 1, fail in 2: the error is x\n- `vm.root-shell`: fail") {
+		t.Errorf("Markdown:\n%s", got)
+	}
+	if got := text(WriteHistoryText, true); !strings.Contains(got, "\n  vm.lvm: pass in 1, fail in 2\n") {
+		t.Errorf("verbose:\n%s", got)
+	}
+}

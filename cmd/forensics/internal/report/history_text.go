@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -180,27 +181,58 @@ func (p *printer) turns(h *History) {
 	}
 	p.line("")
 	p.line(p.paint(bold, "where conditions turned"))
+	p.para("(" + turnsSides + ")")
+	if !p.o.Verbose {
+		for _, f := range h.folded(p.wording()) {
+			var names []string
+			for _, c := range f.conditions {
+				names = append(names, p.short(c))
+			}
+			p.turn(f.style, strings.Join(names, ", "), f.text+": "+f.why)
+		}
+		return
+	}
 	for i := range h.Turns {
 		t := &h.Turns[i]
-		p.turn(t, t.text(h))
-	}
-}
-
-func (p *printer) turn(t *Turn, text string) {
-	if !p.o.Verbose {
-		text += ": " + t.why(p.wording())
-	}
-	name := p.short(t.Condition)
-	lines := wrap(name+": "+text, p.room("  "))
-	if rest, ok := strings.CutPrefix(lines[0], name+":"); ok {
-		lines[0] = p.paint(t.style(), name) + ":" + rest
-	}
-	p.beside("  ", plain, lines)
-	if p.o.Verbose {
+		p.turn(t.style(), p.short(t.Condition), t.text(h))
 		p.side("  - from: ", t.FromBecause, ofSide(t.Evidence, SideFrom))
 		p.side("  + to:   ", t.ToBecause, ofSide(t.Evidence, SideTo))
 		p.changes(&t.Flip, told{})
 	}
+}
+
+func (p *printer) turn(s style, names, text string) {
+	lines := wrap(names+": "+text, p.room("  "))
+	if rest, ok := strings.CutPrefix(lines[0], names+":"); ok {
+		lines[0] = p.paint(s, names) + ":" + rest
+	}
+	p.beside("  ", plain, lines)
+}
+
+// turnsSides says what changes mean by A and B.
+const turnsSides = "A: the run before, B: the one with the turn"
+
+// folding is turns between the same runs that the same change goes with.
+type folding struct {
+	conditions []string
+	text, why  string
+	style      style
+}
+
+// folded are the turns, in order, those that would say the same in one.
+func (h *History) folded(w wording) []folding {
+	var fs []folding
+	for i := range h.Turns {
+		t := &h.Turns[i]
+		f := folding{[]string{t.Condition}, t.text(h), t.why(w), t.style()}
+		k := slices.IndexFunc(fs, func(o folding) bool { return o.text == f.text && o.why == f.why })
+		if k < 0 {
+			fs = append(fs, f)
+			continue
+		}
+		fs[k].conditions = append(fs[k].conditions, t.Condition)
+	}
+	return fs
 }
 
 // groups writes which runs failed alike.
