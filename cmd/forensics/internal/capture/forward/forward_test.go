@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -193,6 +194,48 @@ func TestRecording(t *testing.T) {
 				t.Errorf("%s with %q, want %q; problems %q", kind, messages, c.messages, problems)
 			}
 		})
+	}
+}
+
+// TestCut: where the bytes of a live journald end, the entries before that are
+// read, and all of the next connection's.
+func TestCut(t *testing.T) {
+	file, err := os.ReadFile(filepath.Join("testdata", "journald-257.export"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := string(file)
+	head := ours.FindString(recorded)
+	sent := recorded[len(head):]
+	whole, kind, problems := entries(t, recorded)
+	want := []string{"Linux version 6.1.0- 196", "Unstable clock detec 170", "Collecting audit mes 38", "systemd-timedated.se 52"}
+	if head == "" || kind != bundle.Journal || !slices.Equal(whole, want) || len(problems) > 0 {
+		t.Fatalf("%s with %q, want %q; problems %q", kind, whole, want, problems)
+	}
+	ends := regexp.MustCompile(`\n__MONOTONIC_TIMESTAMP=\d+\n\n`).FindAllStringIndex(sent, -1)
+	step, swallowed := 1, 0
+	if testing.Short() {
+		step = 31
+	}
+	for cut := 0; cut <= len(sent); cut += step {
+		got, _, _ := entries(t, head+sent[:cut]+"\n\n"+head+sent)
+		complete := 0
+		for complete < len(ends) && ends[complete][1] <= cut {
+			complete++
+		}
+		next := want
+		if len(got) < len(want) || !slices.Equal(got[len(got)-len(want):], want) {
+			// The length of the field that was cut happens to end at a line's end of
+			// what came next.
+			swallowed++
+			next = want[1:]
+		}
+		if n := len(got); n < complete+len(next) || n > complete+1+len(next) || !slices.Equal(got[:complete], want[:complete]) || !slices.Equal(got[n-len(next):], next) {
+			t.Fatalf("cut at %d, after %d entries: %q", cut, complete, got)
+		}
+	}
+	if swallowed > 10 {
+		t.Errorf("%d cuts cost an entry of the next connection", swallowed)
 	}
 }
 
