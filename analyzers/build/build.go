@@ -9,7 +9,7 @@
 // such a margin too.
 //
 // What is scheduled is not built: a derivation in a list, or a line
-// "building …", proves nothing about its output. A download that failed and
+// "building …", proves nothing about its output, but that nix could evaluate. A download that failed and
 // then worked did not fail. A package whose name holds the word error is no
 // error.
 //
@@ -68,6 +68,9 @@ var (
 	plannedRe = regexp.MustCompile(`^(?:this derivation|these \d+ derivations) will be built:$|^(?:this path|these \d+ paths) will be fetched(?: \([^)]*\))?:$`)
 	// The same list, and the line when a builder starts.
 	isoDrvRe = regexp.MustCompile(`^(?:building ')?(` + storePath + `\.iso\.drv)(?:'(?: on '[^']*')?\.\.\.)?$`)
+	// A builder starts, and the answer of nix build --json: both come after
+	// evaluation.
+	buildingRe = regexp.MustCompile(`^building '` + storePath + `\.drv'(?: on '[^']*')?\.\.\.$|^\[\{"drvPath":"` + storePath + `\.drv"`)
 	// copyStorePath, from a binary cache over HTTP.
 	copiedRe = regexp.MustCompile(`^copying path '` + storePath + `' from 'https?://([^/'\s]+)[^']*'(?:\.\.\.)?$`)
 	// filetransfer.cc: curl's reason, or the server's status, behind the URL.
@@ -148,6 +151,9 @@ func (r *reader) line(ln *hosttext.Line) {
 		return
 	}
 	at := func(part string) bundle.Evidence { return r.log.Evidence(ln, part) }
+	if t := ln.Text; !ln.Indented && (strings.HasPrefix(t, "building '") || strings.HasPrefix(t, "[{")) && buildingRe.MatchString(t) {
+		r.State("build.evaluated", "", "yes", at(t))
+	}
 	switch t := ln.Text; {
 	case !ln.Indented && strings.Contains(t, " will be ") && plannedRe.MatchString(t):
 		r.State("build.evaluated", "", "yes", at(t))

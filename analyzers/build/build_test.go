@@ -32,6 +32,12 @@ const h = "0123456789abcdfghijklmnpqrsvwxyz"
 var cases = []struct{ in, want string }{
 	// Evaluated, fetched.
 	{"this derivation will be built:\n  /nix/store/" + h + "-a.drv", "build.evaluated=yes"},
+	{"building '/nix/store/" + h + "-a.drv' on 'ssh://builder'...", "build.evaluated=yes"},
+	{"  building '/nix/store/" + h + "-a.drv'...", ""},
+	{"a> building '/nix/store/" + h + "-a.drv'...", ""},
+	{"building '/nix/store'...", ""},
+	{`[{"drvPath":"/nix/store/` + h + `-a.drv","outputs":{"out":"/nix/store/` + h + `-a"}}]`, "build.evaluated=yes"},
+	{`[{"drvPath":"a.drv","outputs":{"out":"/nix/store/` + h + `-a"}}]`, ""},
 	{"these 239 derivations will be built:", "build.evaluated=yes"},
 	{"these 457 paths will be fetched (958.12 MiB download, 2024.06 MiB unpacked):", "build.evaluated=yes"},
 	{"these derivations will never be built:", ""},
@@ -57,7 +63,7 @@ var cases = []struct{ in, want string }{
 	{"error: Cannot build '/nix/store/" + h + "-a.drv'.\n       Reason: builder failed with exit code 2.\n       Output paths:", "build.builder-failed=Cannot build '/nix/store/" + h + "-a.drv': builder failed with exit code 2"},
 	{"error: builder for '/nix/store/" + h + "-a.drv' failed due to signal 9 (Killed)", "build.oom=builder for '/nix/store/" + h + "-a.drv' failed due to signal 9 (Killed); build.builder-failed=builder for '/nix/store/" + h + "-a.drv' failed due to signal 9 (Killed)"},
 	{"error: 1 dependencies of derivation '/nix/store/" + h + "-a.drv' failed to build", ""},
-	{"building '/nix/store/" + h + "-libgpg-error-1.48.drv'...", ""},
+	{"building '/nix/store/" + h + "-libgpg-error-1.48.drv'...", "build.evaluated=yes"},
 	{"  /nix/store/" + h + "-libgpg-error-1.48.drv", ""},
 	{"expected: error: builder for '/nix/store/" + h + "-a.drv' failed with exit code 1", ""},
 	{"subprocess.CalledProcessError: Command '['nix', 'build', '.#iso']' returned non-zero exit status 1.", "build.command-failed=1"},
@@ -87,8 +93,8 @@ var cases = []struct{ in, want string }{
 	{"/nix/store/" + h + "-nixos.iso/iso/nixos.iso", "build.iso=/nix/store/" + h + "-nixos.iso/iso/nixos.iso"},
 	{"  /nix/store/" + h + "-nixos.iso", ""}, // in a list of what will be fetched
 	{"  /nix/store/" + h + "-nixos.iso.drv", "build.iso-scheduled=/nix/store/" + h + "-nixos.iso.drv"},
-	{"building '/nix/store/" + h + "-nixos.iso.drv'...", "build.iso-scheduled=/nix/store/" + h + "-nixos.iso.drv"},
-	{"building '/nix/store/" + h + "-isolinux.cfg.drv'...", ""},
+	{"building '/nix/store/" + h + "-nixos.iso.drv'...", "build.evaluated=yes; build.iso-scheduled=/nix/store/" + h + "-nixos.iso.drv"},
+	{"building '/nix/store/" + h + "-isolinux.cfg.drv'...", "build.evaluated=yes"},
 	{"nixos.iso> Writing to 'stdio:/nix/store/" + h + "-nixos.iso/iso/nixos.iso' completed successfully.", "build.iso=/nix/store/" + h + "-nixos.iso/iso/nixos.iso"},
 	{"nixos.iso> Writing to 'stdio:/build/efi.img' completed successfully.", ""},
 	{"nixos.iso> xorriso : UPDATE : Writing to 'stdio:/x.iso' 40% done", ""},

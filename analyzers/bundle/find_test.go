@@ -133,6 +133,7 @@ func TestKind(t *testing.T) {
 		{"harness.log", "2026-11-23T07:05:02.832553Z pexpect 4.8.0\n2026-11-23T07:05:02.9Z Serial: [  OK  ] Started x.\n", Harness},
 		{"x.log", "2025-10-08T06:07:35+0000 nixos systemd[1]: Starting Set up...\n2025-10-08T06:07:36+0000 nixos kernel: x\n", Journal},
 		{"x.log", "[    5.123456] nixos systemd[1]: Starting Set up...\n", Journal},
+		{"x", `[{"drvPath":"/nix/store/abc-x.drv","outputs":{"out":"/nix/store/abc-x"}}]`, BuildLog}, // nix build --json, nothing left to do
 		{"nix-build.log", "error: attribute 'bootImage' missing\n", BuildLog},
 		{"x.log", "error:\n       … while evaluating the attribute 'x'\n\n       error: undefined variable 'y'\n", BuildLog},
 		{"answer.log", "error: attribute 'bootImage' missing\n", Unknown},

@@ -23,7 +23,7 @@ var (
 	pytestRe  = regexp.MustCompile(`(?m)^=+ test session starts =+|^E? +pexpect\.exceptions\.|^searcher: searcher_re:|^<pexpect\.pty_spawn\.spawn object`)
 	// nix's own progress lines (libstore), at line start: in a journal or
 	// transcript they would stand behind a prefix.
-	nixRe = regexp.MustCompile(`(?m)^(?:these \d+ derivations will be built:|this derivation will be built:|these \d+ paths will be fetched|building '/nix/store/|copying path '/nix/store/|error: builder for '/nix/store/|evaluating derivation '|error:\n +… (?:while|in the) )`)
+	nixRe = regexp.MustCompile(`(?m)^(?:these \d+ derivations will be built:|this derivation will be built:|these \d+ paths will be fetched|building '/nix/store/|copying path '/nix/store/|error: builder for '/nix/store/|\[\{"drvPath":"/nix/store/|evaluating derivation '|error:\n +… (?:while|in the) )`)
 	// nix's last words when it built nothing; other programs say "error:" too,
 	// so the file's name must speak of a build.
 	nixErrorRe = regexp.MustCompile(`(?m)^(?:error: |\S*nix: command not found|\S*: (?:line \d+: )?nix: command not found)`)

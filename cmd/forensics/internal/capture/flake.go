@@ -62,9 +62,11 @@ func (c *capture) nixBuild(ctx context.Context, log io.Writer) ([]byte, error) {
 	cmd.WaitDelay = buildGrace
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&answer, log), io.MultiWriter(&said, log)
 	switch err := cmd.Run(); {
+	case errors.Is(err, exec.ErrWaitDelay):
+		// It ended well; a connection to a builder that it left open holds its log.
 	case errors.Is(err, exec.ErrNotFound):
 		fmt.Fprintln(log, "nix: command not found")
-		return nil, errors.New("nix is not on PATH: install it, or give an image that was built with --iso")
+		return nil, errors.New("nix is not on PATH: install it, call capture from a login shell that has it, or give an image that was built with --iso")
 	case err != nil:
 		return nil, fmt.Errorf("nix build %s: %w%s; its log is build.log in the bundle", c.Flake, err, said.lastError())
 	}

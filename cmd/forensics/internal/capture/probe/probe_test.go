@@ -67,7 +67,8 @@ func TestBuiltinReads(t *testing.T) {
 	for _, s := range builtin(t) {
 		line := " " + strings.Join(s.Argv, " ") + " "
 		for _, word := range []string{" -a ", " --all ", "mkfs", "create", "remove", " -w ", " start ", " stop ", " restart ", " rm ", " set", "--systohc", " env "} {
-			if strings.Contains(line, word) && !(word == " -a " && s.Argv[0] == "uname") {
+			empty := s.Argv[0] == "env" && s.Argv[1] == "-i" // none to print
+			if strings.Contains(line, word) && !(word == " -a " && s.Argv[0] == "uname") && !(word == " env " && empty) {
 				t.Errorf("%s: %s", s.Name, line)
 			}
 		}

@@ -191,6 +191,29 @@ func TestBrokenHosts(t *testing.T) {
 	}
 }
 
+// TestUndecidedHosts: what a host's own tools keep from being known is no failure
+// of what they were to show.
+func TestUndecidedHosts(t *testing.T) {
+	for _, tt := range []struct{ name, tool, script, id string }{
+		{"no timeout", "timeout", "", "host.qemu"},
+		{"a QEMU that is killed from outside", "qemu-system-x86_64", strings.Replace(healthy["qemu-system-x86_64"], "exit 99", "echo slow >&2; kill -9 $$", 1), "host.qemu"},
+		{"no curl", "curl", "", "host.network"},
+		{"no df", "df", "", "host.resources"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tools := maps.Clone(healthy)
+			if tools[tt.tool] = tt.script; tt.script == "" {
+				delete(tools, tt.tool)
+			}
+			for id, v := range run(t, tools) {
+				if id == tt.id && v.Status == rules.Pass || v.Status == rules.Fail {
+					t.Errorf("%s: %s: %s", id, v.Status, v.Because)
+				}
+			}
+		})
+	}
+}
+
 // TestRealHost runs the list on this machine, less the network: each probe gives a
 // record, and none reaches its limit.
 func TestRealHost(t *testing.T) {
