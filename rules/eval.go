@@ -66,12 +66,13 @@ type evaluation struct {
 	byName    map[string][]*analyzers.Fact // made when first asked for
 	bound     []binding                    // variables of all and exists, innermost last
 
-	asked          []question // of the clauses of one condition
-	answers        []*answer  // since the leaf began
-	steps          int        // left for the clause
-	cost           int64      // left for all
-	err            error      // the first one of the clause
-	sentence       bool       // a because is evaluated: see last
+	asked          []question        // of the clauses of one condition
+	answers        []*answer         // since the leaf began
+	steps          int               // left for the clause
+	cost           int64             // left for all
+	err            error             // the first one of the clause
+	sentence       bool              // a because is evaluated: see last
+	said           []*analyzers.Fact // those whose values the sentence prints
 	contradictions []*Contradiction
 }
 
@@ -146,7 +147,9 @@ func (e *evaluation) ask(fn string, args []ref.Val) ref.Val {
 		e.known[q] = a
 	}
 	if e.sentence {
-		return e.inSentence(q, a)
+		v, said := e.inSentence(q, a)
+		e.said = append(e.said, said...)
+		return v
 	}
 	e.asked = append(e.asked, q)
 	e.answers = append(e.answers, a)
@@ -163,25 +166,46 @@ func (e *evaluation) note(c *Contradiction) {
 	}
 }
 
-// inSentence is a's value for a because: of values that stand side by side,
-// one is better than none there.
-func (e *evaluation) inSentence(q question, a *answer) ref.Val {
+// inSentence is a's value for a because:, and the facts that state it, one for
+// each value: of values that stand side by side, one is better than none there.
+func (e *evaluation) inSentence(q question, a *answer) (ref.Val, []*analyzers.Fact) {
 	if !types.IsUnknown(a.value) || !e.repeats(q.name) {
-		return a.value
+		return a.value, stating(q, a.facts)
 	}
 	fs := e.of(q)
 	if len(fs) == 0 {
-		return a.value
+		return a.value, nil
 	}
 	switch first, last := fs[0], fs[len(fs)-1]; q.fn {
 	case fnFirst:
-		return types.String(first.Value)
+		return types.String(first.Value), []*analyzers.Fact{first}
 	case fnLast:
-		return types.String(last.Value)
+		return types.String(last.Value), []*analyzers.Fact{last}
 	case fnQuote:
-		return types.String(last.Evidence[0].Quote)
+		return types.String(last.Evidence[0].Quote), []*analyzers.Fact{last}
 	}
-	return a.value
+	return a.value, nil
+}
+
+// stating returns the facts of fs that state the answer to q: the first one of
+// each value or subject.
+func stating(q question, fs []*analyzers.Fact) []*analyzers.Fact {
+	part := func(f *analyzers.Fact) string { return "" }
+	switch q.fn {
+	case fnValues:
+		part = func(f *analyzers.Fact) string { return f.Value }
+	case fnNames:
+		part = func(f *analyzers.Fact) string { return f.Subject }
+	}
+	var some []*analyzers.Fact
+	seen := map[string]bool{}
+	for _, f := range fs {
+		if p := part(f); !seen[p] {
+			seen[p] = true
+			some = append(some, f)
+		}
+	}
+	return some
 }
 
 func (e *evaluation) repeats(name string) bool {
@@ -506,9 +530,10 @@ func (e *evaluation) clause(c *Clause) (shows bool, s support, err error) {
 	return true, s, nil
 }
 
-// render evaluates a sentence. Unknown parts render as nothing.
+// render evaluates a sentence, and leaves in said what it rests on. Unknown parts
+// render as nothing.
 func (e *evaluation) render(t *template) string {
-	e.steps, e.err, e.sentence = maxClauseSteps, nil, true
+	e.steps, e.err, e.sentence, e.said = maxClauseSteps, nil, true, nil
 	defer func() { e.sentence = false }()
 	texts := make([]string, len(t.parts))
 	for i, p := range t.parts {

@@ -41,6 +41,8 @@
 //     that are true. Guards carry none, so Load refuses a clause that a guard
 //     alone can make true; what slips through (all over an empty list) is
 //     reported as a problem and shows nothing.
+//   - What a sentence prints of facts is shown: their lines come first among the
+//     evidence.
 //   - Clauses on both sides are evaluated always: a pass and a fail together are
 //     a conflict, and unknown.
 //   - Conditions refer to each other only by needs, which have no cycle. No

@@ -36,8 +36,15 @@ type judge struct {
 // shown is a clause that is true.
 type shown struct {
 	because  string
+	said     []bundle.Evidence // of what the sentence prints
 	evidence []bundle.Evidence
 	untried  bool
+}
+
+// quoted returns up to limit of the evidence: what the sentence says comes
+// first, as far as half of it, then some of each artifact.
+func (s *shown) quoted(limit int) []bundle.Evidence {
+	return unique(append(unique(s.said, limit/2), spread(s.evidence, limit)...), limit)
 }
 
 func (j *judge) verdict() Verdict {
@@ -49,11 +56,11 @@ func (j *judge) verdict() Verdict {
 	case pass != nil && fail != nil:
 		v.Conflict = true
 		v.Because = "pass: " + pass.because + "; fail: " + fail.because
-		v.Evidence = unique(append(spread(pass.evidence, maxEvidence/2), spread(fail.evidence, maxEvidence/2)...), maxEvidence)
+		v.Evidence = unique(append(pass.quoted(maxEvidence/2), fail.quoted(maxEvidence/2)...), maxEvidence)
 	case pass != nil:
-		v.Status, v.Because, v.Evidence = Pass, pass.because, spread(pass.evidence, maxEvidence)
+		v.Status, v.Because, v.Evidence = Pass, pass.because, pass.quoted(maxEvidence)
 	case fail != nil:
-		v.Status, v.Because, v.Evidence, v.Untried = Fail, fail.because, spread(fail.evidence, maxEvidence), fail.untried
+		v.Status, v.Because, v.Evidence, v.Untried = Fail, fail.because, fail.quoted(maxEvidence), fail.untried
 	default:
 		if k := j.contradicted(); k != nil {
 			v.Conflict, v.Because, v.Evidence = true, k.Text, k.Evidence
@@ -84,6 +91,9 @@ func (j *judge) side(status Status, clauses []*Clause) *shown {
 		}
 		if all == nil {
 			all = &shown{because: j.because(c, ev), untried: c.Untried}
+			for _, f := range j.said {
+				all.said = append(all.said, f.Evidence...)
+			}
 		}
 		all.evidence = append(all.evidence, ev...)
 	}
