@@ -174,7 +174,7 @@ func (in *interp) restarts(c *commands.Command) {
 	in.settled = in.settled && !slices.Contains(ws, "--no-block")
 	if in.seed != nil {
 		in.restarted = true
-		in.p.State("disk.prepared", "", in.seed.Evidence.Quote, in.seed.Evidence, c.Echo)
+		in.p.State("disk.prepared", "", bundle.Printable(in.seed.Text), in.seed.Evidence, c.Echo)
 	}
 }
 
@@ -230,6 +230,7 @@ type script struct {
 	finished bool
 	planned  bool             // a plan with volume groups was printed
 	nothing  *bundle.Evidence // the plan's device section is empty
+	empty    string           // its words
 	acted    bool             // a command that changes disks was run in this start
 	ever     bool             // … in any start
 	told     bool             // structured messages say that a command was run
@@ -272,7 +273,7 @@ func (s *script) entry(i int) {
 	case lsblkHeadRe.MatchString(msg):
 		s.lsblk(i)
 	case emptyRe.MatchString(msg):
-		s.nothing = &e.Evidence
+		s.nothing, s.empty = &e.Evidence, bundle.Printable(msg)
 	case planLVsRe.MatchString(msg):
 		s.planned = true
 		p.State("storage.detected", "", "yes", e.Evidence)
@@ -439,10 +440,10 @@ func (s *script) below(i int) (rows, iso bool) {
 
 func (s *script) end() {
 	for _, vg := range slices.Sorted(maps.Keys(s.vgs)) {
-		s.in.p.State("lvm.vg", vg, "present", *s.vgs[vg])
+		s.made("lvm.vg", vg, *s.vgs[vg])
 	}
 	for _, lv := range slices.Sorted(maps.Keys(s.lvs)) {
-		s.in.p.State("lvm.lv", lv, "present", *s.lvs[lv])
+		s.made("lvm.lv", lv, *s.lvs[lv])
 	}
 	if s.started && s.finished && !s.gaps {
 		s.in.logs = true
@@ -451,7 +452,15 @@ func (s *script) end() {
 		s.in.made = true
 	}
 	if s.started && s.finished && s.planned && !s.acted && !s.told && !s.gaps && s.nothing != nil {
-		s.in.p.State("storage.nothing-applied", "", s.nothing.Quote, *s.nothing)
+		s.in.p.State("storage.nothing-applied", "", s.empty, *s.nothing)
+	}
+}
+
+// made states what the tools' words in the log leave at its end. Where a listing
+// in the same artifact shows the same, that is what is there, and is quoted.
+func (s *script) made(fact, name string, ev bundle.Evidence) {
+	if s.in.lists[shownAt{ev.Path, fact, name}] != "present" {
+		s.in.p.State(fact, name, "present", ev)
 	}
 }
 

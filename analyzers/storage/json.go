@@ -74,7 +74,7 @@ func (in *interp) volumes(c *commands.Command) {
 	if c.JSON == nil {
 		for _, l := range c.Answer {
 			if m := pvRowRe.FindStringSubmatch(l.Text); m != nil && lvmNameRe.MatchString(m[1]) {
-				in.p.State("lvm.vg", m[1], "present", l.Evidence)
+				in.listed("lvm.vg", m[1], "present", l.Evidence)
 			}
 		}
 		return
@@ -82,7 +82,7 @@ func (in *interp) volumes(c *commands.Command) {
 	rows, _ := rowsIn(c.JSON.Values[0], "pv")
 	for _, row := range rows {
 		if vg := row.Get("vg_name").String(); lvmNameRe.MatchString(vg) {
-			in.p.State("lvm.vg", vg, "present", c.JSON.Evidence(row))
+			in.listed("lvm.vg", vg, "present", c.JSON.Evidence(row))
 		}
 	}
 }

@@ -178,6 +178,15 @@ func (in *interp) lvm(c *commands.Command, root bool) {
 	}
 }
 
+// shownAt is what a listing is about, and where it stands.
+type shownAt struct{ path, fact, name string }
+
+// listed states what a tool that lists groups or volumes shows.
+func (in *interp) listed(fact, name, value string, ev ...bundle.Evidence) {
+	in.lists[shownAt{ev[0].Path, fact, name}] = value
+	in.p.State(fact, name, value, ev...)
+}
+
 func (in *interp) listing(ws []string, c *commands.Command, root bool) {
 	r := reportOf(ws)
 	l := in.rowsOf(r, c)
@@ -189,7 +198,7 @@ func (in *interp) listing(ws []string, c *commands.Command, root bool) {
 		what, want = "lvm.vg", in.vg
 	}
 	for i, n := range l.names {
-		in.p.State(what, n, "present", l.rows[i])
+		in.listed(what, n, "present", l.rows[i])
 	}
 	in.unfound(c, root)
 	if !l.complete {
@@ -205,7 +214,7 @@ func (in *interp) listing(ws []string, c *commands.Command, root bool) {
 		in.blank[what] = append(in.blank[what], c.Echo)
 	}
 	if !slices.Contains(l.names, want) && root && in.settled && in.vg != "" && in.lv != "" && (len(l.rows) > 0 || empty(c)) {
-		in.p.State(what, want, "absent", orEcho(l.rows, c)...)
+		in.listed(what, want, "absent", orEcho(l.rows, c)...)
 	}
 }
 
@@ -280,9 +289,9 @@ func (in *interp) unfound(c *commands.Command, root bool) {
 	}
 	for _, l := range c.Answer {
 		if m := noVGRe.FindStringSubmatch(l.Text); m != nil {
-			in.p.State("lvm.vg", m[1], "absent", l.Evidence)
+			in.listed("lvm.vg", m[1], "absent", l.Evidence)
 		} else if m := noLVRe.FindStringSubmatch(l.Text); m != nil {
-			in.p.State("lvm.lv", m[1], "absent", l.Evidence)
+			in.listed("lvm.lv", m[1], "absent", l.Evidence)
 		}
 	}
 }
@@ -417,15 +426,15 @@ func (in *interp) blocks(s *blocks, t table) {
 	have := false
 	for _, v := range s.lvs {
 		have = have || v.vg == in.vg
-		in.p.State("lvm.vg", v.vg, "present", v.ev)
-		in.p.State("lvm.lv", v.vg+"/"+v.lv, "present", v.ev)
+		in.listed("lvm.vg", v.vg, "present", v.ev)
+		in.listed("lvm.lv", v.vg+"/"+v.lv, "present", v.ev)
 	}
 	if !s.whole || len(s.rows) == 0 {
 		return
 	}
 	in.p.State("disk.list", "", strings.Join(s.disks, " "), s.rows...)
 	if in.settled && !t.flat && in.vg != "" && in.lv != "" && !have {
-		in.p.State("lvm.lv", in.vg+"/"+in.lv, "absent", s.rows...)
+		in.listed("lvm.lv", in.vg+"/"+in.lv, "absent", s.rows...)
 	}
 }
 

@@ -66,12 +66,12 @@ var Analyzer = &analyzers.Analyzer{
 }
 
 func run(p *analyzers.Pass) (any, error) {
-	in := &interp{p: p, blank: map[string][]bundle.Evidence{}, asked: map[string][]bundle.Evidence{}, seeded: map[string]bool{}, vg: p.Params.One("vg"), lv: p.Params.One("lv"), file: p.Params.One("status-file"), unit: units.Name(p.Params.One("unit"))}
-	in.notices()
+	in := &interp{p: p, blank: map[string][]bundle.Evidence{}, asked: map[string][]bundle.Evidence{}, seeded: map[string]bool{}, lists: map[shownAt]string{}, vg: p.Params.One("vg"), lv: p.Params.One("lv"), file: p.Params.One("status-file"), unit: units.Name(p.Params.One("unit"))}
 	in.ended()
 	for _, d := range commands.From(p) {
 		in.dialogue(d)
 	}
+	in.notices() // behind the file itself, which is the better witness
 	in.blanks()
 	for _, l := range units.From(p) {
 		in.log(l)
@@ -99,6 +99,8 @@ type interp struct {
 	seeded    map[string]bool // the disks it named
 	restarted bool            // the unit was started again after that
 	seed      *commands.Line  // the session's own command that made storage
+
+	lists map[shownAt]string // what listings showed last
 }
 
 type signature struct {

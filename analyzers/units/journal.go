@@ -132,7 +132,7 @@ func (in *interp) log(l *Log, whole bool) {
 		if m := starting(e.Message); m != nil {
 			if u := in.unitOf(m[1]); u != "" {
 				in.p.State("unit.ran", u, "yes", e.Evidence)
-				in.p.State("unit.active", u, "activating", e.Evidence)
+				in.logged(u, "activating", e.Evidence)
 				from[u] = i + 1
 			}
 		} else if m := finished(e.Message); m != nil {
@@ -147,6 +147,32 @@ func (in *interp) log(l *Log, whole bool) {
 			}
 		}
 	}
+	in.settle()
+}
+
+// logged is a state that a log leads to.
+type logged struct {
+	unit, state string
+	ev          bundle.Evidence
+}
+
+func (in *interp) logged(unit, state string, ev bundle.Evidence) {
+	in.states = append(in.states, logged{unit, state, ev})
+}
+
+// settle states what the log led to. Where it leads a unit to the state that
+// systemctl tells of in the same artifact, systemctl's word is the one to quote.
+func (in *interp) settle() {
+	last := map[told]string{}
+	for _, s := range in.states {
+		last[told{s.ev.Path, s.unit}] = s.state
+	}
+	for _, s := range in.states {
+		if at := (told{s.ev.Path, s.unit}); in.told[at] != last[at] {
+			in.p.State("unit.active", s.unit, s.state, s.ev)
+		}
+	}
+	in.states = in.states[:0]
 }
 
 // dependencyRe: systemd gave a start job up because of another unit.
@@ -157,7 +183,7 @@ var dependencyRe = regexp.MustCompile(`^Job \S+/start failed with result 'depend
 func (in *interp) message(l *Log, unit, text string, e journal.Entry, attempt []journal.Entry, explain, whole bool) bool {
 	switch {
 	case text == "Deactivated successfully.":
-		in.p.State("unit.active", unit, "inactive", e.Evidence)
+		in.logged(unit, "inactive", e.Evidence)
 		in.p.State("unit.result", unit, "success", e.Evidence)
 		if l.Scope == unit && whole {
 			in.survived(unit, mine(l, unit, attempt))
@@ -170,7 +196,7 @@ func (in *interp) message(l *Log, unit, text string, e journal.Entry, attempt []
 			result = m[1]
 			in.p.State("unit.result", unit, result, e.Evidence)
 		}
-		in.p.State("unit.active", unit, "failed", e.Evidence)
+		in.logged(unit, "failed", e.Evidence)
 		if explain && in.broke(result, lastExit(attempt, unit)) && (l.Scope == unit || l.Scope == "") && (whole || !in.explained[unit]) {
 			in.explained[unit] = true
 			in.why(unit, mine(l, unit, attempt), e)

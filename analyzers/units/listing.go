@@ -32,7 +32,7 @@ func (in *interp) listing(c *commands.Command) {
 			continue
 		}
 		if m := unitRowRe.FindStringSubmatch(l.Text); m != nil {
-			in.p.State("unit.active", m[1], m[2], l.Evidence)
+			in.active(m[1], m[2], l.Evidence)
 		}
 	}
 }
@@ -48,7 +48,7 @@ func (in *interp) row(d *commands.Document, v *commands.Value) {
 	active, state := v.Get("active"), v.Get("state").String()
 	switch {
 	case slices.Contains(states, active.String()) && v.Get("load").String() == "loaded":
-		in.p.State("unit.active", unit, active.String(), d.Evidence(active))
+		in.active(unit, active.String(), d.Evidence(active))
 	case v.Get("job") != nil && (state == "running" || state == "waiting") && slices.Contains(jobTypes, v.Get("type").String()):
 		in.queued(unit, state, d.Evidence(v.Get("state")))
 	}

@@ -85,7 +85,7 @@ func (in *interp) isActive(c *commands.Command, units []string) {
 }
 
 func (in *interp) polled(c *commands.Command, unit, state string, ev bundle.Evidence) {
-	in.p.State("unit.active", unit, state, ev)
+	in.active(unit, state, ev)
 	if state != "activating" {
 		delete(in.polls, unit)
 	} else if in.polls[unit] != nil || len(in.polls) < maxPolled {
@@ -192,7 +192,7 @@ func (in *interp) property(unit string, p property) {
 		}
 	case "ActiveState":
 		if slices.Contains(states, p.value) {
-			in.p.State("unit.active", unit, p.value, p.ev)
+			in.active(unit, p.value, p.ev)
 		}
 	case "Result":
 		in.p.State("unit.result", unit, p.value, p.ev)

@@ -104,7 +104,7 @@ func Name(s string) string {
 }
 
 func run(p *analyzers.Pass) (any, error) {
-	in := &interp{p: p, desc: map[string]string{}, polls: map[string][]*commands.Command{}, jobs: map[job]bundle.Evidence{}, explained: map[string]bool{}, after: map[string]map[string]bundle.Evidence{}, mine: Name(p.Params.One("unit"))}
+	in := &interp{p: p, desc: map[string]string{}, polls: map[string][]*commands.Command{}, jobs: map[job]bundle.Evidence{}, explained: map[string]bool{}, told: map[told]string{}, after: map[string]map[string]bundle.Evidence{}, mine: Name(p.Params.One("unit"))}
 	if d := p.Params.One("unit-description"); d != "" {
 		in.desc[d] = in.mine
 	}
@@ -147,6 +147,17 @@ type interp struct {
 	waits     []wait
 	explained map[string]bool // units whose failure a log explained
 	blocks    []status
+	told      map[told]string // the state that systemctl told of last
+	states    []logged        // those that the log at hand led to
+}
+
+// told is whose state, and where it is told.
+type told struct{ path, unit string }
+
+// active states what systemctl tells of a unit.
+func (in *interp) active(unit, state string, ev bundle.Evidence) {
+	in.told[told{ev.Path, unit}] = state
+	in.p.State("unit.active", unit, state, ev)
 }
 
 type job struct{ unit, state string }
@@ -378,7 +389,7 @@ func (in *interp) statusBlocks(c *commands.Command) {
 			b.active = m[1]
 			b.since, _ = time.Parse("Mon 2006-01-02 15:04:05 MST", m[3])
 			b.age = ago(m[4])
-			in.p.State("unit.active", b.unit, m[1], l.Evidence)
+			in.active(b.unit, m[1], l.Evidence)
 			if m[1] == "active" && m[2] == "exited" {
 				// A service without processes is active only by RemainAfterExit=yes.
 				in.p.State("unit.remains", b.unit, "yes", l.Evidence)
