@@ -12,7 +12,8 @@
 // a program that it ran (a command that the shell did not find, a unit that
 // systemd did not find, an "error:" line, a storage tool's reason); an exception
 // of its own; only then what merely passes the failure on (CalledProcessError,
-// an event with a return code, an exit status). An exception that no failed
+// an event with a return code, an exit status), behind the failed command's last
+// words where the log shows which those are. An exception that no failed
 // command leads to outweighs what was said before it. What a program went past
 // (a further step of its trace, a further event) is not why it failed. The
 // whole log of a start explains before a part of it does.

@@ -32,6 +32,10 @@ type found struct {
 	passed cause // an exception or event that passes a command's failure on
 	exit   cause // how the main process ended
 
+	spoke   cause // another process's last line since the event that has begun
+	speaker int
+	child   cause // the last words of the command whose failure passed passes on
+
 	doing    string // the event that has begun and not ended
 	failing  string // the event that told of a failure
 	passedOn bool   // passed comes from an event
@@ -134,9 +138,11 @@ func (f *found) choose() (c *cause, text string) {
 	case said.text != "":
 		return said, ""
 	case f.usage.text != "" && f.passed.text != "":
-		return &f.usage, f.passed.text + "; it printed its usage: " + f.usage.text
+		return &f.usage, f.usage.text + "; " + f.passed.text
 	case f.usage.text != "":
 		return &f.usage, ""
+	case f.child.text != "" && f.passed.text != "":
+		return &f.child, f.child.text + "; " + f.passed.text
 	case f.passed.text != "":
 		return &f.passed, ""
 	case f.exit.text != "":
@@ -195,9 +201,12 @@ func (f *found) line(msg, unit string, e *journal.Entry, n int) {
 		f.usage = c
 	case stepRe.MatchString(msg):
 		if !cleanRe.MatchString(msg) {
-			f.tool = cause{}
+			f.tool, f.spoke = cause{}, cause{}
 		}
 	default:
+		if msg != "" && f.doing != "" {
+			f.spoke, f.speaker = c, e.PID
+		}
 		f.storage(msg, c, e.PID)
 	}
 }
@@ -237,6 +246,7 @@ func (f *found) event(c cause, e *journal.Entry) {
 		case ev.HasCode && ev.Code != 0 && ev.Command != "":
 			c.text = ev.Command + " exited " + strconv.Itoa(ev.Code)
 			f.passed, f.passedOn, f.failing = c, true, ev.Name
+			f.lastWords(&ev, e)
 		case ev.failure():
 			f.failing = ev.Name
 			if m, ok := ev.Fields["message"].(string); ok && m != "" && f.passed.text == "" {
@@ -249,9 +259,21 @@ func (f *found) event(c cause, e *journal.Entry) {
 	}
 }
 
+// lastWords takes what the command that ev reports failed said last: its line in
+// the log, or what the program kept of its standard error.
+func (f *found) lastWords(ev *Event, e *journal.Entry) {
+	f.child = cause{}
+	if stderr, _ := ev.Fields["stderr"].(string); strings.TrimSpace(stderr) != "" {
+		lines := strings.Split(strings.TrimSpace(stderr), "\n")
+		f.child = cause{text: strings.TrimSpace(lines[len(lines)-1]), ev: e.Evidence}
+	} else if f.spoke.text != "" && f.speaker != e.PID {
+		f.child = f.spoke
+	}
+}
+
 // wentOn voids what a failure before left: the program did not mind it.
 func (f *found) wentOn(name string) {
-	f.tool, f.failing, f.doing = cause{}, "", name
+	f.tool, f.spoke, f.child, f.failing, f.doing = cause{}, cause{}, cause{}, "", name
 	if f.passedOn {
 		f.passed, f.passedOn = cause{}, false
 	}
@@ -276,6 +298,9 @@ func (f *found) exception(x *exception, c cause) {
 		return
 	}
 	if passes(root.name) || x.link == 0 && passes(x.name) {
+		if !f.passedOn && f.spoke.text != "" && f.speaker != f.trace.pid {
+			f.child = f.spoke
+		}
 		f.passed, f.passedOn = c, false
 		return
 	}

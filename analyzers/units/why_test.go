@@ -103,7 +103,17 @@ ValueError: invalid literal for int() with base 10: ''
 	{name: "a warning about an error", body: "warning: error: unable to download 'https://cache.nixos.org/nix-cache-info'; retrying in 300 ms\n" + passedOn,
 		want: "subprocess.CalledProcessError: Command 'disko plan.nix' returned non-zero exit status 1.", topic: "apply"},
 	{name: "usage", body: "@pre-nixos-start[868]: Usage: disko [options] disk-config.nix\n@pre-nixos-start[868]:   --debug run with set -x\n" + passedOn,
-		want: "subprocess.CalledProcessError: Command 'disko plan.nix' returned non-zero exit status 1.; it printed its usage: Usage: disko [options] disk-config.nix", topic: "apply"},
+		want: "Usage: disko [options] disk-config.nix; subprocess.CalledProcessError: Command 'disko plan.nix' returned non-zero exit status 1.", topic: "apply"},
+	{name: "a child's last words", body: "{\"event\": \"pre_nixos.apply.command.start\", \"command\": \"disko plan.nix\"}\n@pre-nixos-start[868]: reading plan.nix\n@pre-nixos-start[868]: plan.nix: no disk in it\n" + passedOn,
+		want: "plan.nix: no disk in it; subprocess.CalledProcessError: Command 'disko plan.nix' returned non-zero exit status 1.", topic: "apply"},
+	{name: "a child's last words, and its event", body: "{\"event\": \"pre_nixos.apply.command.start\", \"command\": \"disko plan.nix\"}\n@pre-nixos-start[868]: plan.nix: no disk in it\n{\"event\": \"pre_nixos.apply.command.finished\", \"command\": \"disko plan.nix\", \"returncode\": 1}\n" + passedOn,
+		want: "plan.nix: no disk in it; subprocess.CalledProcessError: Command 'disko plan.nix' returned non-zero exit status 1.", topic: "apply"},
+	{name: "standard error that the program kept", body: "{\"event\": \"pre_nixos.apply.exit\", \"argv\": [\"disko\", \"x\"], \"exit\": 3, \"stderr\": \"reading\\nno disk in x\\n\"}\n",
+		want: "no disk in x; disko x exited 3", topic: "apply"},
+	{name: "words of a command that ended well", body: "{\"event\": \"pre_nixos.apply.command.start\", \"command\": \"sync\"}\n@pre-nixos-start[868]: synced\n{\"event\": \"pre_nixos.apply.command.finished\", \"command\": \"sync\", \"returncode\": 0}\n@pre-nixos-start[869]: bye\n" + passedOn,
+		want: "subprocess.CalledProcessError: Command 'disko plan.nix' returned non-zero exit status 1.", topic: "apply"},
+	{name: "words of the program itself", body: "{\"event\": \"pre_nixos.apply.command.start\", \"command\": \"disko plan.nix\"}\nrunning disko\n" + passedOn,
+		want: "subprocess.CalledProcessError: Command 'disko plan.nix' returned non-zero exit status 1.", topic: "apply"},
 	{name: "argparse", body: "usage: pre-nixos [-h]\npre-nixos: error: unrecognized arguments: --fast\n", want: "pre-nixos: error: unrecognized arguments: --fast", topic: "other"},
 	{name: "python could not spawn", body: `Traceback (most recent call last):
   File "/x/site-packages/pre_nixos/apply.py", line 9, in apply_plan
