@@ -543,7 +543,7 @@ func (e *evaluation) render(t *template) string {
 		}
 		v, _ := e.run(p.leaf)
 		if s, ok := v.(types.String); ok {
-			texts[i] = bundle.Printable(string(s))
+			texts[i] = unstamped(bundle.Printable(string(s)))
 		}
 	}
 	return sentence(texts)

@@ -479,6 +479,27 @@ func TestSentence(t *testing.T) {
 }
 
 // TestPlaces: a rune of a scalar is found in the file, whatever the style.
+func TestUnstamped(t *testing.T) {
+	for line, want := range map[string]string{
+		`Oct 13 00:07:25 nixos pre-nixos-start[836]: "disko": {}`:                   `"disko": {}`,
+		`Nov  3 09:10:04 builder kernel: audit: type=1400`:                          `audit: type=1400`,
+		`2025-10-13T00:07:25+0000 nixos systemd[1]: Reached target X.`:              `Reached target X.`,
+		`[ 6.401745] systemd[1]: System time is ahead`:                              `System time is ahead`,
+		`[2025-12-23T00:46:02.417190+00:00] id -u returned: '20'`:                   `id -u returned: '20'`,
+		`2025-12-23 00:46:02,417 ERROR gone`:                                        `ERROR gone`,
+		`[ 12.345678]`:                                                              `[ 12.345678]`,
+		`[ 2.101007] Nov 23 07:37:30 nixos a[1]: said by another log, word by word`: `Nov 23 07:37:30 nixos a[1]: said by another log, word by word`,
+		`Timed out waiting for device [1]: x`:                                       `Timed out waiting for device [1]: x`,
+		`[FAILED] Failed to start X.`:                                               `[FAILED] Failed to start X.`,
+		`May 14 boots failed: no`:                                                   `May 14 boots failed: no`,
+		``:                                                                          ``,
+	} {
+		if got := unstamped(line); got != want {
+			t.Errorf("unstamped(%q) = %q, want %q", line, got, want)
+		}
+	}
+}
+
 func TestPlaces(t *testing.T) {
 	for _, c := range []struct{ doc, value string }{
 		{"k: one # TWO\n", "one"},

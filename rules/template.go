@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -101,6 +102,24 @@ func oneLine(s string) string {
 		b.WriteByte(' ')
 	}
 	return b.String()
+}
+
+// stampRe is what logs put before a message: time, host and process, as journald's
+// short formats and syslog write them; printk's time, and the process that wrote
+// through it; a date and time as ISO 8601 has them.
+var stampRe = regexp.MustCompile(`^(?:` +
+	`(?:[A-Z][a-z]{2} [ \d]?\d \d\d:\d\d:\d\d(?:\.\d+)?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)) [\w.-]+ [^\s\[\]:]+(?:\[\d+\])?: ` +
+	`|\[ *\d+\.\d{6}\] (?:[\w.@-]+\[\d+\]: )?` +
+	`|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]? ` +
+	`)`)
+
+// unstamped returns the message of a log's line. Time, host and process are the
+// evidence's, a sentence says what was said. A stamp alone stays.
+func unstamped(s string) string {
+	if m := strings.TrimLeft(s[len(stampRe.FindString(s)):], " "); m != "" {
+		return m
+	}
+	return s
 }
 
 // sentence joins texts; an empty one is a gap, and what stood around it is
