@@ -42,7 +42,7 @@
 //     alone can make true; what slips through (all over an empty list) is
 //     reported as a problem and shows nothing.
 //   - What a sentence prints of facts is shown: their lines come first among the
-//     evidence.
+//     evidence. Time, host and process in front of a log's line are left to it.
 //   - Clauses on both sides are evaluated always: a pass and a fail together are
 //     a conflict, and unknown.
 //   - Conditions refer to each other only by needs, which have no cycle. No

@@ -200,14 +200,16 @@ type log struct {
 	raw     string           // that buffer
 	text    string           // that buffer without escapes
 	seen    map[string]bool
-	await   string         // the patterns that are waited for
-	asked   string         // the command whose answer is awaited
-	becomes bool           // the log told of sudo or su
-	reports int            // user ids in this log
-	nth     map[string]int // reports so far, by the sudo or su that they name
-	judged  map[string]int // lines judged, by kind
-	asks    map[string]int // how often the log asks for each command
-	last    string         // the last report, so that a repeated line counts once
+	await   string          // the patterns that are waited for
+	awaitAt bundle.Evidence // where it says so
+	asked   string          // the command whose answer is awaited
+	askedAt bundle.Evidence // where it says so
+	becomes bool            // the log told of sudo or su
+	reports int             // user ids in this log
+	nth     map[string]int  // reports so far, by the sudo or su that they name
+	judged  map[string]int  // lines judged, by kind
+	asks    map[string]int  // how often the log asks for each command
+	last    string          // the last report, so that a repeated line counts once
 }
 
 var (
@@ -313,6 +315,9 @@ func (l *log) line(text string, ln *console.Line) {
 	if copiedRe.MatchString(body) {
 		return
 	}
+	if askedRe.MatchString(body) {
+		l.askedAt = l.t.Evidence(ln)
+	}
 	if m := matchedRe.FindStringSubmatch(body); m != nil {
 		l.matched(m[1], l.t.Evidence(ln))
 	}
@@ -333,7 +338,7 @@ func (l *log) line(text string, ln *console.Line) {
 // wait follows what the harness waits for.
 func (l *log) wait(body string, ev bundle.Evidence) {
 	if m := awaitRe.FindStringSubmatch(body); m != nil {
-		l.await = m[1]
+		l.await, l.awaitAt = m[1], ev
 		return
 	}
 	if strings.HasPrefix(body, "Matched") {
@@ -365,7 +370,7 @@ func (l *log) waitedFor(ev bundle.Evidence) {
 		for _, pattern := range strings.Split(strings.ReplaceAll(l.await, " | ", ", "), ", ") {
 			if hides(pattern, raw, p.Text) {
 				l.seen["waited"] = true
-				l.p.State("harness.misread", "", l.missedWhy(pattern), ev, t.PieceEvidence(p))
+				l.p.State("harness.misread", "", l.missedWhy(pattern), ev, t.PieceEvidence(p), l.awaitAt)
 				return
 			}
 		}
@@ -421,7 +426,7 @@ func (l *log) dump(ln *console.Line) {
 		l.text = plain(l.raw)
 	}
 	if m := searchRe.FindStringSubmatch(raw); m != nil && l.buffer != nil {
-		l.missed(pyString(m[1]))
+		l.missed(pyString(m[1]), l.t.Evidence(ln))
 	}
 }
 
@@ -465,7 +470,7 @@ func (l *log) torn(answer string, ev bundle.Evidence) {
 		}
 		l.seen["torn"] = true
 		said := c.Answer[0].Evidence
-		l.p.State("harness.misread", "", "took "+answer+" of an escape sequence for the answer of "+quoted(c.Text)+": the guest answered "+said.Quote, ev, said)
+		l.p.State("harness.misread", "", "took "+answer+" of an escape sequence for the answer of "+quoted(c.Text)+": the guest answered "+said.Quote, ev, said, l.askedAt)
 		return
 	}
 }
@@ -492,7 +497,7 @@ func (l *log) behind(answer string, ev bundle.Evidence) {
 	}
 	if before != nil {
 		l.seen["behind"] = true
-		l.p.State("harness.misread", "", "took "+quoted(answer)+" for the answer of "+quoted(l.asked)+": it reads one answer behind, the guest answered "+said.Evidence.Quote, ev, before.Evidence, said.Evidence)
+		l.p.State("harness.misread", "", "took "+quoted(answer)+" for the answer of "+quoted(l.asked)+": it reads one answer behind, the guest answered "+said.Evidence.Quote, ev, before.Evidence, said.Evidence, l.askedAt)
 	}
 }
 
@@ -587,7 +592,7 @@ func tornOff(s string) bool { return s != "0" && s != "00" && strings.Contains("
 
 // missed judges a pattern that the harness waited for in vain: when it matches
 // what stood in the buffer without escapes, the prompt was there.
-func (l *log) missed(pattern string) {
+func (l *log) missed(pattern string, at bundle.Evidence) {
 	if !l.may("missed") || !hides(pattern, l.raw, l.text) {
 		return
 	}
@@ -600,7 +605,7 @@ func (l *log) missed(pattern string) {
 	if l.gaveUp != nil {
 		evs = append(evs, *l.gaveUp)
 	}
-	l.p.State("harness.misread", "", l.missedWhy(pattern), evs...)
+	l.p.State("harness.misread", "", l.missedWhy(pattern), append(evs, at)...)
 }
 
 // promptRe is a text that ends in a shell's prompt or getty's question.
