@@ -66,13 +66,13 @@ type evaluation struct {
 	byName    map[string][]*analyzers.Fact // made when first asked for
 	bound     []binding                    // variables of all and exists, innermost last
 
-	asked          []question        // of the clauses of one condition
-	answers        []*answer         // since the leaf began
-	steps          int               // left for the clause
-	cost           int64             // left for all
-	err            error             // the first one of the clause
-	sentence       bool              // a because is evaluated: see last
-	said           []*analyzers.Fact // those whose values the sentence prints
+	asked          []question // of the clauses of one condition
+	answers        []*answer  // since the leaf began
+	steps          int        // left for the clause
+	cost           int64      // left for all
+	err            error      // the first one of the clause
+	sentence       bool       // a because is evaluated: see last
+	said           support    // what the sentence prints
 	contradictions []*Contradiction
 }
 
@@ -148,7 +148,7 @@ func (e *evaluation) ask(fn string, args []ref.Val) ref.Val {
 	}
 	if e.sentence {
 		v, said := e.inSentence(q, a)
-		e.said = append(e.said, said...)
+		e.said = append(e.said, used{fn, said})
 		return v
 	}
 	e.asked = append(e.asked, q)

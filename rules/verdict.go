@@ -91,13 +91,38 @@ func (j *judge) side(status Status, clauses []*Clause) *shown {
 		}
 		if all == nil {
 			all = &shown{because: j.because(c, ev), untried: c.Untried}
-			for _, f := range j.said {
-				all.said = append(all.said, f.Evidence...)
-			}
+			all.said = said(j.said, s)
 		}
 		all.evidence = append(all.evidence, ev...)
 	}
 	return all
+}
+
+// said returns the evidence of what a sentence prints. What it prints of a value,
+// and not of a line, the first of the clause's facts with that value shows.
+func said(printed, clause support) []bundle.Evidence {
+	var ev []bundle.Evidence
+	for _, u := range printed {
+		for _, f := range u.facts {
+			if u.fn != fnQuote {
+				f = alike(clause, f)
+			}
+			ev = append(ev, f.Evidence...)
+		}
+	}
+	return ev
+}
+
+// alike returns the first fact of s that states what f does, f when none does.
+func alike(s support, f *analyzers.Fact) *analyzers.Fact {
+	for _, u := range s {
+		for _, g := range u.facts {
+			if g.Name == f.Name && g.Subject == f.Subject && g.Value == f.Value {
+				return g
+			}
+		}
+	}
+	return f
 }
 
 func (j *judge) problem(format string, args ...any) {
