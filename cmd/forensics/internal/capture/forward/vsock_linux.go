@@ -3,6 +3,7 @@ package forward
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -71,6 +72,18 @@ func bind(fd int) (uint32, error) {
 	return vm.Port, nil
 }
 
+// conn is a connection of the guest's. A guest that loses its power, or resets,
+// resets the connection: that is an end, and no sign that bytes are missing.
+type conn struct{ *os.File }
+
+func (c conn) Read(p []byte) (int, error) {
+	n, err := c.File.Read(p)
+	if errors.Is(err, unix.ECONNRESET) {
+		err = io.EOF
+	}
+	return n, err
+}
+
 func (v *vsock) Accept() (Conn, error) {
 	for {
 		fd, from, err := v.accept()
@@ -78,7 +91,7 @@ func (v *vsock) Accept() (Conn, error) {
 			return nil, err
 		}
 		if vm, ok := from.(*unix.SockaddrVM); ok && vm.CID == v.cid {
-			return os.NewFile(uintptr(fd), "vsock connection"), nil
+			return conn{os.NewFile(uintptr(fd), "vsock connection")}, nil
 		}
 		_ = unix.Close(fd)
 	}

@@ -55,3 +55,27 @@ func TestStranger(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestReset: a guest that dies resets its connection, which is an end like any
+// other. A Unix socket resets where its peer leaves bytes unread.
+func TestReset(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest := os.NewFile(uintptr(fds[1]), "guest")
+	c := conn{os.NewFile(uintptr(fds[0]), "host")}
+	defer c.Close()
+	if _, err := c.WriteString("unread"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := guest.WriteString(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := guest.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); string(got) != first || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
