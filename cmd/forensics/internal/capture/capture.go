@@ -147,6 +147,9 @@ func storePath(iso string) string {
 // ErrNoBundle is wrapped by what keeps Run from making a bundle at all.
 var ErrNoBundle = errors.New("nothing was captured")
 
+// errInterrupted says that a capture ended early, as it was asked to.
+var errInterrupted = errors.New("interrupted: the bundle holds what was captured until then")
+
 // Run captures. The error says what the user must mend; but for ErrNoBundle
 // there is a bundle, and it has it too.
 func Run(ctx context.Context, cfg Config) error {
@@ -161,6 +164,7 @@ func Run(ctx context.Context, cfg Config) error {
 	err = c.parts(ctx)
 	if ctx.Err() != nil {
 		c.whys = append([]string{"interrupted"}, c.whys...)
+		err = errors.Join(errInterrupted, err)
 	}
 	return errors.Join(err, b.Finish(len(c.whys) == 0, strings.Join(c.whys, "; ")))
 }

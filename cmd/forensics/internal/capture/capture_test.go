@@ -221,8 +221,8 @@ func TestTrouble(t *testing.T) {
 	cancel()
 	cfg = config(t)
 	cfg.Image, cfg.ISO = true, image(t)
-	if err := Run(ctx, cfg); err != nil {
-		t.Error(err)
+	if err := Run(ctx, cfg); !errors.Is(err, errInterrupted) {
+		t.Errorf("interrupted: %v", err)
 	}
 	if m := manifest(t, cfg.Output); m.Complete || m.Why != "interrupted" {
 		t.Errorf("interrupted: complete %v: %s", m.Complete, m.Why)
