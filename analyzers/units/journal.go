@@ -147,7 +147,6 @@ func (in *interp) log(l *Log, whole bool) {
 			}
 		}
 	}
-	in.settle()
 }
 
 // logged is a state that a log leads to.
@@ -160,19 +159,22 @@ func (in *interp) logged(unit, state string, ev bundle.Evidence) {
 	in.states = append(in.states, logged{unit, state, ev})
 }
 
-// settle states what the log led to. Where it leads a unit to the state that
-// systemctl tells of in the same artifact, systemctl's word is the one to quote.
+// settle states what the logs led to. Where that is in the end what systemctl or
+// the console tells in the same artifact, theirs is the word to quote.
 func (in *interp) settle() {
-	last := map[told]string{}
+	last := map[where]word{}
 	for _, s := range in.states {
-		last[told{s.ev.Path, s.unit}] = s.state
+		at := where{s.ev.Path, s.unit}
+		if w, ok := last[at]; !ok || s.ev.Start >= w.at {
+			last[at] = word{s.state, s.ev.Start}
+		}
 	}
 	for _, s := range in.states {
-		if at := (told{s.ev.Path, s.unit}); in.told[at] != last[at] {
+		at := where{s.ev.Path, s.unit}
+		if in.told[at].state != last[at].state {
 			in.p.State("unit.active", s.unit, s.state, s.ev)
 		}
 	}
-	in.states = in.states[:0]
 }
 
 // dependencyRe: systemd gave a start job up because of another unit.
@@ -277,10 +279,10 @@ func (in *interp) onConsole(verb, unit string, ev bundle.Evidence) {
 	switch verb {
 	case "Starting":
 		in.p.State("unit.ran", unit, "yes", ev)
-		in.p.State("unit.active", unit, "activating", ev)
+		in.active(unit, "activating", ev)
 	case "Finished":
 		in.p.State("unit.finished", unit, "yes", ev)
 	default:
-		in.p.State("unit.active", unit, "failed", ev)
+		in.active(unit, "failed", ev)
 	}
 }

@@ -105,7 +105,7 @@ func Name(s string) string {
 }
 
 func run(p *analyzers.Pass) (any, error) {
-	in := &interp{p: p, desc: map[string]string{}, polls: map[string][]*commands.Command{}, jobs: map[job]bundle.Evidence{}, explained: map[string]bool{}, told: map[told]string{}, after: map[string]map[string]bundle.Evidence{}, mine: Name(p.Params.One("unit"))}
+	in := &interp{p: p, desc: map[string]string{}, polls: map[string][]*commands.Command{}, jobs: map[job]bundle.Evidence{}, explained: map[string]bool{}, told: map[where]word{}, after: map[string]map[string]bundle.Evidence{}, mine: Name(p.Params.One("unit"))}
 	if d := p.Params.One("unit-description"); d != "" {
 		in.desc[d] = in.mine
 	}
@@ -132,6 +132,7 @@ func run(p *analyzers.Pass) (any, error) {
 		}
 	}
 	in.statusLines()
+	in.settle()
 	in.startups(logs)
 	in.blocked(logs)
 	return logs, nil
@@ -148,16 +149,25 @@ type interp struct {
 	waits     []wait
 	explained map[string]bool // units whose failure a log explained
 	blocks    []status
-	told      map[told]string // the state that systemctl told of last
-	states    []logged        // those that the log at hand led to
+	told      map[where]word // the state that systemctl or the console told last
+	states    []logged       // those that logs led to
 }
 
-// told is whose state, and where it is told.
-type told struct{ path, unit string }
+// where is whose state, and the artifact that tells it.
+type where struct{ path, unit string }
 
-// active states what systemctl tells of a unit.
+// word is a state and the offset at which it is told.
+type word struct {
+	state string
+	at    int64
+}
+
+// active states what systemctl or the console tells of a unit.
 func (in *interp) active(unit, state string, ev bundle.Evidence) {
-	in.told[told{ev.Path, unit}] = state
+	at := where{ev.Path, unit}
+	if w, ok := in.told[at]; !ok || ev.Start >= w.at {
+		in.told[at] = word{state, ev.Start}
+	}
 	in.p.State("unit.active", unit, state, ev)
 }
 
