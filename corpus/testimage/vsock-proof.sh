@@ -84,10 +84,6 @@ slow() {
     done
     printf '[Unit]\nJobTimeoutSec=30min\n' | credential systemd.unit-dropin.dev-ttyS0.device
 }
-unit() { # NAME: a unit that the guest starts
-    credential "systemd.extra-unit.$1.service"
-    printf '[Unit]\nWants=%s.service\n' "$1" | credential systemd.unit-dropin.multi-user.target
-}
 boot() { # NAME COMMAND-LINE: capture, with arguments for QEMU from standard input
     mapfile -t args
     ./forensics capture --iso /tmp/inner.iso --accel kvm --vsock on --only vm --cpus 1 --memory 1024 \
@@ -98,24 +94,31 @@ cp inner.iso kernel initrd /tmp/
 append=$(cat append)
 
 slow | boot healthy "$append"
-{ slow; unit last-words <<'U'; } | boot panic "$(sed 's/console=[^ ]*//g' append)"
+# journalctl --sync: what journald has not taken in yet dies with the guest.
+{
+    slow
+    credential systemd.extra-unit.last-words.service <<'U'
 [Unit]
-After=pre-nixos.service
+DefaultDependencies=no
+After=systemd-journald.service systemd-journal-flush.service
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'for i in $(seq 300); do echo "last words $i"; done; logger "the very last word"; echo c >/proc/sysrq-trigger'
+ExecStart=/bin/sh -c 'for i in $(seq 300); do echo "last words $i"; done; journalctl --sync; echo c >/proc/sysrq-trigger'
 U
+    printf '[Unit]\nWants=last-words.service\n' | credential systemd.unit-dropin.sysinit.target
+} | boot panic "$(sed 's/console=[^ ]*//g' append)"
 {
-    until grep -aq 'count 2000' killed/serial.log 2>/dev/null; do sleep 1; done
+    until grep -aq 'count 200' killed/serial.log 2>/dev/null; do sleep 1; done
     kill -9 "$(pidof qemu-system-x86_64)"
 } &
 {
     slow
     printf '[Unit]\nConditionPathExists=/nonexistent\n' | credential systemd.unit-dropin.serial-getty@ttyS0.service
-    unit counter <<'U'
+    credential systemd.extra-unit.counter.service <<'U'
 [Service]
 ExecStart=/bin/sh -c 'i=0; while :; do i=$((i+1)); echo "count $i"; echo "count $i" >/dev/ttyS0; done'
 U
+    printf '[Unit]\nWants=counter.service\n' | credential systemd.unit-dropin.multi-user.target
 } | boot killed "$append"
 kill %1 2>/dev/null
 JOB
@@ -171,7 +174,7 @@ def hold(what, ok):
 
 got, want = [key(e) for e in forwarded("healthy")], [key(e) for e in entries(f"{sys.argv[1]}/healthy/journal.export")]
 hold(f"healthy: the first {len(want)} of {len(got)} forwarded entries are those of journalctl, field by field", len(want) > 500 and got[:len(want)] == want)
-hold("panic: nobody could log in, and the last word before the panic is there", last(rb"the very last word", "panic") is not None)
+hold("panic: nobody could log in, and the last word before the panic is there", last(rb"^last words 300$", "panic") is not None)
 said = int(re.findall(rb"count (\d+)", open(f"{sys.argv[1]}/killed/serial.log", "rb").read())[-1])
 kept = int(last(rb"^count (\d+)$", "killed") or 0)
 hold(f"killed: counted to {said} on the serial port, to {kept} in the journal", kept > 0)
