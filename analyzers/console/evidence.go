@@ -35,8 +35,9 @@ const (
 	manyRuns  = math.MaxUint16 // more than a line of text has
 )
 
-// runTable stores the runs of all pieces, in blocks: a piece says in 48 bits where
-// its own are, and nothing of them is looked at to collect garbage.
+// runTable stores the runs of all pieces, in blocks that are at least half full: a
+// piece says in 48 bits where its own are, as there are no more than two for a byte
+// of the artifact, and nothing of them is looked at to collect garbage.
 type runTable struct{ blocks [][]run }
 
 // keep stores the runs of p. It reports whether it keeps that memory and not a
