@@ -137,8 +137,11 @@ func compare(from *group, to *Side, set *rules.Set) *report.Comparison {
 }
 
 // sameWords reports whether two sentences tell of the same mechanism: variable
-// parts apart, and how many of them are listed.
-func sameWords(a, b string) bool { return mechanism(a) == mechanism(b) }
+// parts apart, and how many of them are listed; one may say more than the other.
+func sameWords(a, b string) bool {
+	a, b = mechanism(a), mechanism(b)
+	return a == b || len(b) >= minSaid && names(a, b) || len(a) >= minSaid && names(b, a)
+}
 
 var listRe = regexp.MustCompile(`<n>(?:, <n>)+`)
 
@@ -386,6 +389,9 @@ func (w *work) change(k key, a, b *item, harmless, known bool) {
 	}
 	c.values = [2][]value{av, bv}
 	c.whole, c.lone = of.one, a == nil || b == nil
+	if k.kind == "stage" {
+		c.also = []string{"serial.ends"} // whose rules ask for it by what the console shows
+	}
 	c.of = [2]*item{a, b}
 	if a != nil && b != nil && (len(av) == 0 || len(bv) == 0) {
 		// One has more of it than the other: that is not "none".

@@ -22,7 +22,7 @@ func summary(k key, c *change) string {
 	case "qemu.device":
 		return "QEMU has " + change2(from, to, "no "+k.subject)
 	case "stage":
-		return "the boot reached " + change2(from, to, "nothing")
+		return "the boot is seen up to " + change2(from, to, "nothing")
 	case "serial.reached":
 		return one(c, "the console of "+mark+" shows the stage "+k.subject)
 	case "kernel.parameter":
@@ -403,13 +403,13 @@ func (w *work) replaced(c *report.Comparison) string {
 	gone, isNew := x != nil && w.lost(x, b, report.SideFrom), y != nil && w.lost(y, a, report.SideTo)
 	switch {
 	case x != nil && y != nil && (gone || isNew):
-		return fmt.Sprintf("another failure: %s %s (%s), %s %s (%s)",
-			choose(gone, "gone is", "no longer shown is"), w.told(x.Because, report.SideFrom), x.Condition,
-			choose(isNew, "new is", "now shown is"), w.told(y.Because, report.SideTo), y.Condition)
+		return fmt.Sprintf("another failure: %s: %s (%s); %s: %s (%s)",
+			choose(gone, "gone", "no longer shown"), w.told(x.Because, report.SideFrom), x.Condition,
+			choose(isNew, "new", "now shown"), w.told(y.Because, report.SideTo), y.Condition)
 	case gone && y == nil && len(b.Report.Causes) > 0:
-		return fmt.Sprintf("one failure less: gone is %s (%s); %s fails as before", w.told(x.Because, report.SideFrom), x.Condition, b.Report.Causes[0].Condition)
+		return fmt.Sprintf("one failure less, gone: %s (%s); %s fails as before", w.told(x.Because, report.SideFrom), x.Condition, b.Report.Causes[0].Condition)
 	case isNew && x == nil && len(a.Report.Causes) > 0:
-		return fmt.Sprintf("one failure more: new is %s (%s); %s fails as before", w.told(y.Because, report.SideTo), y.Condition, a.Report.Causes[0].Condition)
+		return fmt.Sprintf("one failure more, new: %s (%s); %s fails as before", w.told(y.Because, report.SideTo), y.Condition, a.Report.Causes[0].Condition)
 	}
 	return ""
 }
