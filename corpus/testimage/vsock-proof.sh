@@ -8,10 +8,10 @@
 # with SVM: so capture has KVM in it. In it capture boots the test image, made
 # from trixie (systemd 257), three times:
 #
-#   healthy   with a shell: the forwarded journal is the one that journalctl exports
 #   panic     no console on the serial port, so that nobody can log in, and the
 #             kernel panics after a last word
 #   killed    QEMU is killed while the guest counts
+#   healthy   with a shell: the forwarded journal is the one that journalctl exports
 #
 # FORENSICS is a static binary; OUTPUT gets a bundle of each boot, and the text
 # of what was found is printed. Needs what build.sh needs, 8 GB of memory and 8
@@ -87,13 +87,12 @@ slow() {
 boot() { # NAME COMMAND-LINE: capture, with arguments for QEMU from standard input
     mapfile -t args
     ./forensics capture --iso /tmp/inner.iso --accel kvm --vsock on --only vm --cpus 1 --memory 1024 \
-        --login-timeout 25m --timeout 40m -o "$1" -- -kernel /tmp/kernel -initrd /tmp/initrd -append "$2 panic=5" "${args[@]}"
+        --login-timeout 25m --timeout 25m -o "$1" -- -kernel /tmp/kernel -initrd /tmp/initrd -append "$2 panic=5" "${args[@]}"
     echo "$1: capture ended with $?"
 }
 cp inner.iso kernel initrd /tmp/
 append=$(cat append)
 
-slow | boot healthy "$append"
 # journalctl --sync: what journald has not taken in yet dies with the guest.
 {
     slow
@@ -121,6 +120,7 @@ U
     printf '[Unit]\nWants=counter.service\n' | credential systemd.unit-dropin.multi-user.target
 } | boot killed "$append"
 kill %1 2>/dev/null
+slow | boot healthy "$append"
 JOB
 
 say "the outer machine runs; $out/job.log says what it does"
