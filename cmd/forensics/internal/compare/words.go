@@ -115,9 +115,6 @@ func (w *work) headline(c *report.Comparison) string {
 	if len(c.Flips) == 0 && len(c.Mechanisms) == 0 {
 		return "no condition flipped; " + w.nothing(c)
 	}
-	if s := w.noBoot(); s != "" {
-		return s
-	}
 	if f := w.root(c); f != nil {
 		if w.observes(f.Condition) {
 			// Who watched matters less than what failed in the guest.
@@ -126,6 +123,9 @@ func (w *work) headline(c *report.Comparison) string {
 			}
 		}
 		return w.turned(c, f)
+	}
+	if s := w.noBoot(); s != "" {
+		return s
 	}
 	if s := w.replaced(c); s != "" {
 		return s + w.reached(c)
@@ -140,8 +140,8 @@ func (w *work) headline(c *report.Comparison) string {
 			return s
 		}
 	}
-	for i := range c.Mechanisms {
-		m := &c.Mechanisms[i]
+	if len(c.Mechanisms) > 0 {
+		m := &c.Mechanisms[0]
 		return fmt.Sprintf("%s fails in both, perhaps for one reason: in A %s; in B %s", m.Condition, w.told(m.FromBecause, report.SideFrom), w.told(m.ToBecause, report.SideTo)) + w.reached(c)
 	}
 	return w.open(c)
