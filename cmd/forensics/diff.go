@@ -234,11 +234,12 @@ func (d *differ) many(args []string) ([]*compare.Side, error) {
 	if len(runs)+len(sides) > maxHistory {
 		return nil, fmt.Errorf("%d runs: more than %d are not compared; name fewer", len(runs)+len(sides), maxHistory)
 	}
-	for _, r := range runs {
+	for i, r := range runs {
 		s, err := d.read(r, len(runs))
 		if err != nil {
 			return nil, err
 		}
+		runs[i] = nil // it holds all that was read
 		sides = append(sides, s)
 	}
 	return sides, nil
