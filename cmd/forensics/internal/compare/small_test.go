@@ -2,7 +2,6 @@ package compare
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"go.yaml.in/yaml/v4"
-	"golang.org/x/tools/txtar"
 
 	"forensics/cmd/forensics/internal/report"
 )
@@ -39,28 +36,8 @@ func TestSmall(t *testing.T) {
 	}
 	for _, f := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) {
-			ar, err := txtar.ParseFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir := t.TempDir()
 			var want expectation
-			for _, file := range ar.Files {
-				if file.Name == "want.yaml" {
-					if err := yaml.Unmarshal(file.Data, &want); err != nil {
-						t.Fatal(err)
-					}
-					continue
-				}
-				name := filepath.Join(dir, file.Name)
-				if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				data := strings.NewReplacer(`\e`, "\x1b", `\r`, "\r").Replace(string(file.Data))
-				if err := os.WriteFile(name, []byte(data), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
+			dir := unpack(t, f, &want)
 			set, _ := catalogue(t)
 			a, b := read(t, filepath.Join(dir, "from")), read(t, filepath.Join(dir, "to"))
 			c := Two(a, b, set)
