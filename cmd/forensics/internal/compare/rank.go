@@ -205,6 +205,10 @@ func (c *change) saidBy(a, b *report.Verdict) bool {
 	return says(a, c.values[0]) || says(b, c.values[1])
 }
 
+// deeds are the facts that say what the session did to the guest: where a
+// verdict names one, that is the reason.
+var deeds = []string{"disk.prepared"}
+
 // tier ranks a change beside a flip, -1 when it does not belong there.
 func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int {
 	quoted := overlaps(c, report.SideFrom, a.Evidence) || overlaps(c, report.SideTo, b.Evidence)
@@ -223,6 +227,8 @@ func (w *work) tier(cond *rules.Condition, c *change, a, b *report.Verdict) int 
 	}
 	feeds := slices.Contains(c.Feeds, cond.ID)
 	switch {
+	case slices.Contains(deeds, c.name) && c.saidBy(a, b):
+		return 1
 	case c.input && c.known && (feeds && !slices.Contains(plumbing, c.Kind) || c.saidBy(a, b)):
 		return 1
 	case c.free() && imageOrGuest(cond):

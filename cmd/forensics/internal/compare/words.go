@@ -317,11 +317,14 @@ func (w *work) turned(c *report.Comparison, f *report.Flip) string {
 	}
 	s := fmt.Sprintf("%s went from %s to %s", list(ids), f.From, f.To)
 	reason := ""
-	if len(f.Changes) > 0 {
-		reason = f.Changes[0].Summary
-		s += "; " + reason
-	} else {
+	switch {
+	case len(f.Changes) == 0:
 		s += "; nothing that was captured changed with it"
+	case f.To == report.Fail && f.Changes[0].From == "" && names(f.ToBecause, f.Changes[0].To):
+		// The verdict says it.
+	default:
+		reason = strings.TrimSuffix(f.Changes[0].Summary, ".")
+		s += "; " + reason
 	}
 	switch {
 	case f.To == report.Fail && !strings.Contains(reason, quote(f.ToBecause, "?")):
