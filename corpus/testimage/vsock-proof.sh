@@ -15,7 +15,8 @@
 #
 # FORENSICS is a static binary; OUTPUT gets a bundle of each boot, and the text
 # of what was found is printed. Needs what build.sh needs, 8 GB of memory and 8
-# GB below $TESTIMAGE_CACHE; about 10 minutes to build, and 40 to run.
+# GB below $TESTIMAGE_CACHE; about 10 minutes to build, and 15 to run.
+# VSOCK_PROOF names some of the boots; the others' bundles must be there.
 set -euo pipefail
 export LC_ALL=C PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
 umask 022
