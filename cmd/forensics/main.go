@@ -20,7 +20,7 @@ import (
 // memory is how much the program takes before it rather spends time on collecting
 // garbage. The artifacts of a run and what is read of them are live at once: about
 // 350 MB for a run of 50 MB, and a comparison of two such runs is to fit in 512.
-const memory = 460 << 20
+const memory = 440 << 20
 
 func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
