@@ -101,8 +101,10 @@ type change struct {
 	whole    bool // the values are all that there is of it
 	// lone: one run alone states it; nobody may have asked the other.
 	lone bool
-	of   [2]*item // from and to, nil for a message or file
-	nth  int      // order among its like
+	// passing: one side saw a state that goes over into another.
+	passing bool
+	of      [2]*item // from and to, nil for a message or file
+	nth     int      // order among its like
 	// stand are the facts that stand where a message stands.
 	stand []string
 	// values are those that only one side has, from and to.
@@ -198,7 +200,7 @@ func (w *work) collect() (notes []string) {
 	w.items()
 	notes = w.missing()
 	if !w.from.read() || !w.to.read {
-		return append(notes, "compared by saved reports: messages, times and the image's files are not compared")
+		return append(notes, "compared by saved reports: messages, times and the image's files are not compared, nor what they tell of how far a run came")
 	}
 	notes = append(notes, w.messages()...)
 	if len(w.from.sides) == 1 {
@@ -229,7 +231,7 @@ func (w *work) missing() []string {
 		{"QEMU's command", func(s *Side) bool { return kept(s, "qemu.argv", "qemu.drive", "qemu.accel") }},
 		{"the kernel's command line", func(s *Side) bool { return kept(s, "kernel.cmdline") }},
 		{"the boot image", func(s *Side) bool {
-			return s.bundle != nil && len(s.bundle.Artifacts) > 0 || kept(s, "iso.image", "nix.nar-hash")
+			return !s.read || s.bundle != nil && len(s.bundle.Artifacts) > 0 || kept(s, "iso.image", "nix.nar-hash")
 		}},
 	} {
 		a, b := !slices.ContainsFunc(w.from.sides, func(s *Side) bool { return !x.kept(s) }), x.kept(w.to)
@@ -393,6 +395,7 @@ func (w *work) change(k key, a, b *item, harmless, known bool) {
 		c.also = []string{"serial.ends"} // whose rules ask for it by what the console shows
 	}
 	c.of = [2]*item{a, b}
+	c.passing = slices.ContainsFunc(slices.Concat(valuesOf(a), valuesOf(b)), func(v value) bool { return v.passing })
 	if a != nil && b != nil && (len(av) == 0 || len(bv) == 0) {
 		// One has more of it than the other: that is not "none".
 		av, bv = a.values, b.values
@@ -431,9 +434,16 @@ func (w *work) settle() {
 			side, it = report.SideTo, c.of[1]
 		}
 		asked := c.known && c.complete() && !strings.HasPrefix(c.name, "host.")
-		c.Alone = c.lone && !c.whole && !asked && !said[side].tell(it)
+		c.Alone = c.lone && !c.whole && !asked && (w.saysAny(other(side), it) || !said[side].tell(it))
 		c.Summary = summary(it.key, c)
 	}
+}
+
+// saysAny reports whether a side says the words of a fact that it does not state.
+func (w *work) saysAny(side string, it *item) bool {
+	return worded(it.fact) && slices.ContainsFunc(it.values, func(v value) bool {
+		return len(v.shown) >= minSaid && slices.ContainsFunc(w.sides(side), func(s *Side) bool { return s.messages.Says(v.shown) })
+	})
 }
 
 // spoken are the messages that one side has, and the other could have shown.
@@ -499,18 +509,34 @@ func (w *work) otherReason(a, b *report.Verdict) bool {
 // refuted reports whether the reason that one side gives is not the other's: a
 // message or value that it rests on is gone there.
 func (w *work) refuted(v *report.Verdict, side string) bool {
+	if len(v.Because) >= minSaid && slices.ContainsFunc(w.sides(other(side)), func(s *Side) bool { return s.messages.Says(v.Because) }) {
+		return false
+	}
 	return slices.ContainsFunc(w.changes, func(c *change) bool {
-		if c.Harmless || c.Alone || !overlaps(c, side, v.Evidence) {
+		if c.Harmless || c.Alone || c.passing || !overlaps(c, side, v.Evidence) {
 			return false
 		}
 		vs := c.values[0]
 		if side == report.SideTo {
 			vs = c.values[1]
 		}
-		if c.name == "" || !worded(c.name) {
+		switch {
+		case c.name == "":
+			text := c.From + c.To
+			return text != "" && len(vs) > 0 && vs[0].shown != "" && (strings.Contains(v.Because, text) || strings.Contains(text, v.Because) || w.words(v, side, text))
+		case !worded(c.name):
 			return len(vs) > 0 && vs[0].shown != ""
 		}
 		return slices.ContainsFunc(vs, func(x value) bool { return names(v.Because, x.shown) })
+	})
+}
+
+// words reports whether a message holds the words of a fact that a verdict names.
+func (w *work) words(v *report.Verdict, side, text string) bool {
+	return slices.ContainsFunc(w.side(side).items, func(it item) bool {
+		return worded(it.fact) && slices.ContainsFunc(it.values, func(x value) bool {
+			return len(x.shown) >= minSaid && names(v.Because, x.shown) && strings.Contains(text, x.shown)
+		})
 	})
 }
 
@@ -519,12 +545,8 @@ const minSaid = 12
 
 // says reports whether a side has the words of a reason, too.
 func (w *work) says(v *report.Verdict, side string) bool {
-	sides := []*Side{w.to}
-	if side == report.SideFrom {
-		sides = w.from.sides
-	}
 	reason := message.Mask(v.Because)
-	return slices.ContainsFunc(sides, func(s *Side) bool {
+	return slices.ContainsFunc(w.sides(side), func(s *Side) bool {
 		return slices.ContainsFunc(s.items, func(it item) bool {
 			return worded(it.fact) && slices.ContainsFunc(it.values, func(x value) bool { return len(x.masked) >= minSaid && names(reason, x.masked) })
 		})
@@ -581,11 +603,24 @@ func sided(side string, ev []bundle.Evidence) []report.SideEvidence {
 	return out
 }
 
+// sides are the runs of a side.
+func (w *work) sides(side string) []*Side {
+	if side == report.SideFrom {
+		return w.from.sides
+	}
+	return []*Side{w.to}
+}
+
 func other(side string) string {
 	if side == report.SideFrom {
 		return report.SideTo
 	}
 	return report.SideFrom
+}
+
+// spoke says that one run says something and the other does not.
+func spoke(run, other string, d *message.Difference) string {
+	return fmt.Sprintf("%s says in %s: %s; %s does not", run, path.Base(bundle.Printable(d.Evidence[0].Path)), quote(d.Text, ""), other)
 }
 
 // source says where the messages of a class stand.
@@ -608,11 +643,11 @@ func (w *work) messages() (notes []string) {
 	for _, d := range diffs {
 		c := &change{known: true, error: d.Error}
 		c.Kind, c.Subject = string(d.Class)+".message", d.Source
-		c.From, c.Summary = d.Text, "gone from "+source[d.Class]+" is: "+quote(d.Text, "")
+		c.From, c.Summary = d.Text, spoke("A", "B", &d)
 		side := report.SideFrom
 		if d.Side == message.To {
 			side = report.SideTo
-			c.From, c.To, c.Summary = "", d.Text, "new in "+source[d.Class]+" is: "+quote(d.Text, "")
+			c.From, c.To, c.Summary = "", d.Text, spoke("B", "A", &d)
 		}
 		c.Evidence = sided(side, d.Evidence)
 		if d.After != nil {

@@ -31,6 +31,8 @@ type value struct {
 	masked string // compared
 	shown  string // as it stands in the artifact
 	ev     []bundle.Evidence
+	// passing: a state that any other supersedes ("activating").
+	passing bool
 }
 
 // maxEvidence bounds what one side of a change quotes.
@@ -127,7 +129,7 @@ func factItem(facts *analyzers.Facts, f *analyzers.Fact, mask func(string) strin
 		held, _ = facts.Last(f.Name, f.Subject)
 	}
 	for _, h := range held {
-		v := value{masked: h.Value, shown: h.Value, ev: h.Evidence}
+		v := value{masked: h.Value, shown: h.Value, ev: h.Evidence, passing: t != nil && slices.Contains(t.Transient, h.Value)}
 		switch {
 		case slices.Contains(measured, f.Name):
 			v.masked = "(measured)"

@@ -58,7 +58,7 @@ var phrases = map[string]string{
 	"kernel.nodevice":         "the device that did not appear (%)",
 	"kernel.panic":            "the kernel's panic",
 	"kernel.virtio-rng":       "the virtio random number generator",
-	"lvm.listed":              "the guest's volume groups",
+	"lvm.listed":              "the guest's list of volume groups",
 	"lvm.lv":                  "the logical volume %",
 	"lvm.vg":                  "the volume group %",
 	"net.absent":              "no interface %",

@@ -36,7 +36,7 @@ func summary(k key, c *change) string {
 	}
 	if option, ok := strings.CutPrefix(k.kind, "qemu."); ok && isInput(c.name) {
 		what := "QEMU's " + option
-		if k.subject != "" {
+		if k.subject != "" && k.subject != from && k.subject != to {
 			what += " " + k.subject
 		}
 		return what + " is " + change2(from, to, "absent")
@@ -164,12 +164,18 @@ func (w *work) noBoot() string {
 
 // boots reports whether a run records an attempt to boot.
 func (s *Side) boots() bool {
-	return s.Report.Stage != "none" || slices.ContainsFunc(s.items, func(it item) bool { return strings.HasPrefix(it.fact, "qemu.") })
+	return s.Report.Stage != "none" || s.Report.StartedFrom == report.FromGuest || slices.ContainsFunc(s.items, func(it item) bool {
+		area, _, _ := strings.Cut(it.fact, ".")
+		return slices.Contains([]string{"qemu", "kernel", "serial", "shell", "unit", "net", "disk", "lvm", "storage"}, area)
+	})
 }
 
 // end says how far a run came, and of what it failed.
 func (s *Side) end() string {
 	end := "reached " + s.Report.Stage
+	if s.Report.Stage == "none" {
+		end = "shows no stage"
+	}
 	if len(s.Report.Causes) > 0 {
 		c := &s.Report.Causes[0]
 		end += "; " + c.Condition + " fails: " + quote(c.Because, "?")
@@ -249,6 +255,12 @@ func (w *work) open(c *report.Comparison) string {
 	s := "no condition was decided otherwise"
 	if a, b := w.from.sides[0].Report.Causes, w.to.Report.Causes; len(w.from.sides) == 1 && len(a) > 0 && len(b) > 0 && a[0].Condition == b[0].Condition && sameWords(a[0].Because, b[0].Because) {
 		s = fmt.Sprintf("the same failure: %s fails in both: %s", a[0].Condition, w.told(b[0].Because, report.SideTo))
+		i := slices.IndexFunc(w.changes, func(x *change) bool {
+			return x.input && x.known && !x.Harmless && x.counts() && slices.Contains(x.Feeds, a[0].Condition)
+		})
+		if i >= 0 {
+			s = fmt.Sprintf("%s fails in both with the same words: %s; %s", a[0].Condition, w.told(b[0].Because, report.SideTo), w.changes[i].Summary)
+		}
 	}
 	if len(gained) > 0 {
 		s += "; only B decides " + list(gained)
@@ -268,14 +280,34 @@ func (w *work) nothing(c *report.Comparison) string {
 	}
 	s := count(c.Differences, "difference")
 	switch {
-	case c.Differences == 0 && len(c.Changes)+len(c.Notes) == 0:
-		return "nothing that was captured differs"
+	case c.Differences == 0 && w.identical():
+		return "both runs hold the same bytes"
 	case c.Differences == 0:
-		return "nothing that was captured differs in a way that could matter"
+		return "no difference found that could matter"
 	case feeding == 0:
 		return s + ", none feeds a rule"
 	}
-	return fmt.Sprintf("%s, %d of them read by rules that judge the same", s, feeding)
+	return fmt.Sprintf("%s, %d read by rules that judge the same", s, feeding)
+}
+
+// identical reports whether two runs have the same artifacts, by digest.
+func (w *work) identical() bool {
+	if len(w.from.sides) > 1 || !w.from.read() || !w.to.read {
+		return false
+	}
+	sums := func(r *report.Run) []string {
+		var all []string
+		for _, a := range r.Artifacts {
+			if a.SHA256 == "" {
+				return nil
+			}
+			all = append(all, a.SHA256)
+		}
+		slices.Sort(all)
+		return all
+	}
+	a := sums(&w.from.sides[0].Report)
+	return a != nil && slices.Equal(a, sums(&w.to.Report))
 }
 
 // root is the flip that the others may follow from: the first in the catalogue
@@ -316,6 +348,9 @@ func (w *work) turned(c *report.Comparison, f *report.Flip) string {
 		}
 	}
 	s := fmt.Sprintf("%s went from %s to %s", list(ids), f.From, f.To)
+	if len(more) > 0 {
+		s += " (so did " + list(more) + ")"
+	}
 	reason := ""
 	switch {
 	case len(f.Changes) == 0:
@@ -331,9 +366,6 @@ func (w *work) turned(c *report.Comparison, f *report.Flip) string {
 		s += ": " + w.told(f.ToBecause, report.SideTo)
 	case f.From == report.Fail && !strings.Contains(reason, quote(f.FromBecause, "?")):
 		s += "; in A: " + w.told(f.FromBecause, report.SideFrom)
-	}
-	if len(more) > 0 {
-		s += "; so did " + list(more)
 	}
 	return s + w.next(f) + w.mended(c, f)
 }
@@ -410,11 +442,27 @@ func (w *work) replaced(c *report.Comparison) string {
 			choose(gone, "gone", "no longer shown"), w.told(x.Because, report.SideFrom), x.Condition,
 			choose(isNew, "new", "now shown"), w.told(y.Because, report.SideTo), y.Condition)
 	case gone && y == nil && len(b.Report.Causes) > 0:
-		return fmt.Sprintf("one failure less, gone: %s (%s); %s fails as before", w.told(x.Because, report.SideFrom), x.Condition, b.Report.Causes[0].Condition)
+		if m := w.differs(c); m != nil {
+			return fmt.Sprintf("another failure: gone: %s (%s); now shown: %s (%s)", w.told(x.Because, report.SideFrom), x.Condition, w.told(m.ToBecause, report.SideTo), m.Condition)
+		}
+		return fmt.Sprintf("one failure less, gone: %s (%s); %s fails in both", w.told(x.Because, report.SideFrom), x.Condition, b.Report.Causes[0].Condition)
 	case isNew && x == nil && len(a.Report.Causes) > 0:
-		return fmt.Sprintf("one failure more, new: %s (%s); %s fails as before", w.told(y.Because, report.SideTo), y.Condition, a.Report.Causes[0].Condition)
+		if m := w.differs(c); m != nil {
+			return fmt.Sprintf("another failure: no longer shown: %s (%s); new: %s (%s)", w.told(m.FromBecause, report.SideFrom), m.Condition, w.told(y.Because, report.SideTo), y.Condition)
+		}
+		return fmt.Sprintf("one failure more, new: %s (%s); %s fails in both", w.told(y.Because, report.SideTo), y.Condition, a.Report.Causes[0].Condition)
 	}
 	return ""
+}
+
+// differs is the first condition that is shown to fail for another reason.
+func (w *work) differs(c *report.Comparison) *report.Flip {
+	for i := range c.Mechanisms {
+		if m := &c.Mechanisms[i]; !m.MayBeSame && !w.observes(m.Condition) {
+			return m
+		}
+	}
+	return nil
 }
 
 func choose(is bool, yes, no string) string {
@@ -459,8 +507,8 @@ func (w *work) lost(c *report.Cause, other *Side, side string) bool {
 func (w *work) told(because, side string) string {
 	if because != "" {
 		if text := w.side(side).messages.Begins(because); text != "" {
-			return quote(text, "?")
+			because = text
 		}
 	}
-	return quote(because, "?")
+	return strings.TrimSuffix(quote(because, "?"), ".")
 }

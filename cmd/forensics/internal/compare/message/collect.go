@@ -37,7 +37,7 @@ const (
 	consoleStatus = "console/status"   // what systemd does, and what stands between
 	session       = "console/session"  // from the login prompt on, outside of answers
 	shutdown      = "console/shutdown" // from the first target that stops
-	harnessLog    = "harness"
+	harnessLog    = "harness:"         // and the name of the file
 	buildLog      = "build"
 )
 
@@ -69,7 +69,7 @@ func Collect(p *analyzers.Pass) *Set {
 		c.console(t)
 	}
 	for _, l := range hosttext.Logs(p, bundle.Harness) {
-		c.host(l, where{class: Harness, realm: harness, cover: harnessLog})
+		c.host(l, where{class: Harness, realm: harness, cover: harnessLog + Mask(path.Base(l.Path))})
 	}
 	for _, l := range hosttext.Logs(p, bundle.BuildLog) {
 		c.host(l, where{class: Build, realm: build, cover: buildLog})
@@ -283,6 +283,9 @@ func (c *collector) journal(l *units.Log) {
 	cover, ring := c.journalCover(l), false
 	if cover != "" {
 		c.set.cover(cover)
+		if _, shared := c.transcript(l.Path); l.Command != nil && l.Command.Done || l.Command == nil && !shared {
+			c.set.whole[cover] = true
+		}
 	}
 	for i := range l.Entries {
 		ring = ring || l.Entries[i].Ident == "kernel" && strings.HasPrefix(l.Entries[i].Message, firstMessage)
@@ -347,7 +350,11 @@ func (c *collector) hangUp() {
 	})
 	for _, by := range speakers {
 		t := c.traces[by]
+		before := len(c.set.entries)
 		c.raise(t.by, beginsTraceback, t, t.at)
+		for _, e := range c.set.entries[before:] {
+			e.open = true
+		}
 	}
 	clear(c.traces)
 }
@@ -566,6 +573,7 @@ func merge(a, b []span) []span {
 // host takes the lines of a log of the host that are about the host.
 func (c *collector) host(l *hosttext.Log, w where) {
 	c.set.cover(w.cover)
+	c.set.whole[w.cover] = w.realm == harness // who drives the guest writes to the end
 	for line := range l.Lines() {
 		if line.Text == "" || line.Relayed || w.realm == harness && isDialogue(line.Text) {
 			continue

@@ -50,9 +50,10 @@ func Compare(from, to *Set) (diffs []Difference, folded []Folded) {
 				continue
 			}
 			cover := side.others.showing(e)
+			before := last[origins{e.origin, cover}]
 			switch {
 			case side.others.has(e):
-			case cover == "" || !side.set.always(e):
+			case cover == "" || e.open && !side.set.whole[e.origin] || !side.set.always(e) || !side.others.goesOn(cover, before):
 				lacks[Folded{Class: e.Class, Side: side.name}]++
 			default:
 				if i, ok := side.set.saidBefore(e, stated); ok {
@@ -61,8 +62,8 @@ func Compare(from, to *Set) (diffs []Difference, folded []Folded) {
 				}
 				stated[e] = len(diffs)
 				d := Difference{Side: side.name, Message: e.Message}
-				if o := last[origins{e.origin, cover}]; o != nil && e.origin != "" {
-					d.After = &o.Evidence[0]
+				if before != nil && e.origin != "" {
+					d.After = &before.Evidence[0]
 				}
 				diffs = append(diffs, d)
 			}
@@ -118,6 +119,8 @@ type finder struct {
 	sorted     []*entry         // by template; made when it is needed
 	units      []string         // whose journals the set has, sorted
 	idents     map[ident]bool   // who speaks there
+	furthest   map[string]int   // of each coverage, its last new message
+	squeezed   map[key]bool     // of the console, by template without blanks; made when it is needed
 }
 
 // ident is an identifier in a unit's journal.
@@ -134,7 +137,7 @@ const (
 )
 
 func newFinder(s *Set) *finder {
-	f := &finder{Set: s, byTemplate: make(map[key][]*entry, len(s.entries)), idents: map[ident]bool{}}
+	f := &finder{Set: s, byTemplate: make(map[key][]*entry, len(s.entries)), idents: map[ident]bool{}, furthest: map[string]int{}}
 	for _, e := range s.entries {
 		k := key{realm: e.realm, template: e.Template}
 		f.byTemplate[k] = append(f.byTemplate[k], e)
@@ -142,6 +145,9 @@ func newFinder(s *Set) *finder {
 			f.short = append(f.short, e)
 		}
 		for _, c := range e.covers {
+			if !e.open {
+				f.furthest[c] = e.nth
+			}
 			if strings.HasPrefix(c, unitJournal) {
 				f.idents[ident{c, e.Source}] = true
 			}
@@ -174,6 +180,12 @@ func (f *finder) alike(e *entry) []*entry {
 	return es[:min(len(es), maxTried)]
 }
 
+// goesOn reports whether the set shows anything of a coverage behind what both
+// sides say last: a recording that ends there does not lack what comes after.
+func (f *finder) goesOn(cover string, before *entry) bool {
+	return before == nil || f.whole[cover] || f.furthest[cover] > before.nth
+}
+
 // exactly returns the set's message of e's template, nil where it has none.
 func (f *finder) exactly(e *entry) *entry {
 	if o := f.index[key{e.realm, e.Source, e.Template}]; o != nil {
@@ -188,7 +200,7 @@ func (f *finder) exactly(e *entry) *entry {
 
 // has reports whether the set has the message e, which it has not exactly.
 func (f *finder) has(e *entry) bool {
-	if strings.Contains(e.Template, "…") && f.hasWhole(e) {
+	if strings.Contains(e.Template, "…") && f.hasWhole(e) || e.Class == Console && f.hasSqueezed(e) {
 		return true
 	}
 	for _, o := range f.short {
@@ -197,6 +209,23 @@ func (f *finder) has(e *entry) bool {
 		}
 	}
 	return false
+}
+
+// hasSqueezed reports whether the console shows e with other blanks: menus are
+// drawn by moving the cursor.
+func (f *finder) hasSqueezed(e *entry) bool {
+	squeeze := func(e *entry) key {
+		return key{realm: e.realm, source: e.Source, template: strings.ReplaceAll(e.Template, " ", "")}
+	}
+	if f.squeezed == nil {
+		f.squeezed = map[key]bool{}
+		for _, o := range f.entries {
+			if o.Class == Console {
+				f.squeezed[squeeze(o)] = true
+			}
+		}
+	}
+	return f.squeezed[squeeze(e)]
 }
 
 // sameSource reports whether two messages of the same template are the same.

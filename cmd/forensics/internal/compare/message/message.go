@@ -18,7 +18,8 @@
 // # Invariants
 //
 //   - Absence is no evidence. A message is a difference only where the other run
-//     has the same coverage and could have shown it; the rest is counted.
+//     has the same coverage and could have shown it: it goes on behind what both
+//     say last before, or was shown to its end. The rest is counted.
 //   - Compare is symmetric: the mirror image has the same differences in the
 //     same order with the sides exchanged.
 //   - Where a message stands does not matter: what one run shows in the journal
@@ -92,7 +93,8 @@ type Set struct {
 
 	entries []*entry // in the order in which they were met
 	index   map[key]*entry
-	covers  map[string]int // how many runs have a coverage
+	covers  map[string]int  // how many runs have a coverage
+	whole   map[string]bool // the coverages that were shown up to their end
 	stored  int
 }
 
@@ -116,6 +118,8 @@ type entry struct {
 	covers []string // where it stood, a few
 	origin string   // the one of them that Evidence is from
 	runs   int      // how many have it
+	nth    int      // in the set
+	open   bool     // a traceback whose end is not there
 }
 
 const (
@@ -127,7 +131,7 @@ const (
 )
 
 func newSet() *Set {
-	return &Set{index: map[key]*entry{}, covers: map[string]int{}}
+	return &Set{index: map[key]*entry{}, covers: map[string]int{}, whole: map[string]bool{}}
 }
 
 // Len returns how many messages the set has.
@@ -147,6 +151,13 @@ func (s *Set) Begins(head string) string {
 		found = e.Text
 	}
 	return found
+}
+
+// Says reports whether any message of the run holds these words, variable parts
+// apart.
+func (s *Set) Says(words string) bool {
+	words = Mask(words)
+	return words != "" && slices.ContainsFunc(s.entries, func(e *entry) bool { return strings.Contains(e.Template, words) })
 }
 
 // cover notes that a run has that coverage.
@@ -175,6 +186,7 @@ func (s *Set) full() bool { return len(s.entries) >= maxTemplates || s.stored >=
 
 // add puts e into the set.
 func (s *Set) add(e *entry) {
+	e.nth = len(s.entries)
 	s.entries = append(s.entries, e)
 	s.index[key{e.realm, e.Source, e.Template}] = e
 	s.stored += e.size()
@@ -198,6 +210,9 @@ func Union(sets ...*Set) *Set {
 		u.Overflow += s.Overflow
 		for c, n := range s.covers {
 			u.covers[c] += n
+		}
+		for c := range s.whole {
+			u.whole[c] = true
 		}
 		for _, e := range s.entries {
 			u.merge(e)

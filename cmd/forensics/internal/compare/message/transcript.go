@@ -90,6 +90,7 @@ func (w *transcript) learn() {
 		w.sources[i], w.last[source] = source, i
 		if cmd.Done {
 			w.set.cover(source)
+			w.set.whole[source] = true
 		}
 	}
 }
