@@ -83,6 +83,7 @@ type work struct {
 	changes  []*change
 	needs    map[string][]string // condition -> all that it needs, directly or not
 	verdicts map[string][2]*report.Verdict
+	asked    int // facts whose words were searched
 }
 
 // change is a change with what ranks it.
@@ -439,9 +440,19 @@ func (w *work) settle() {
 	}
 }
 
-// saysAny reports whether a side says the words of a fact that it does not state.
+// maxAsked bounds the facts whose words are searched in all messages of a run.
+const maxAsked = 200
+
+// saysAny reports whether a side says the words of a fact that it does not state,
+// or may do so.
 func (w *work) saysAny(side string, it *item) bool {
-	return worded(it.fact) && slices.ContainsFunc(it.values, func(v value) bool {
+	if !worded(it.fact) {
+		return false
+	}
+	if w.asked++; w.asked > maxAsked {
+		return true
+	}
+	return slices.ContainsFunc(it.values, func(v value) bool {
 		return len(v.shown) >= minSaid && slices.ContainsFunc(w.sides(side), func(s *Side) bool { return s.messages.Says(v.shown) })
 	})
 }
