@@ -338,7 +338,8 @@ func (w *work) item(k key, before []map[key]*item, after map[key]*item, covered 
 	for i := range before {
 		x := before[i][k]
 		if same(x, b) {
-			if len(before) == 1 && x != nil && shown(x.values) != shown(b.values) {
+			literally := func(m map[key]*item) bool { return m[k] != nil && shown(m[k].values) == shown(b.values) }
+			if x != nil && !slices.ContainsFunc(before, literally) {
 				w.change(k, x, b, true, true)
 			}
 			return

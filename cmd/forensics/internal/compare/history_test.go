@@ -105,6 +105,11 @@ func TestBaseline(t *testing.T) {
 			}
 		}
 	}
+	// A port differs always; the one that a verdict names matters.
+	taken := Baseline("good", good, dir("port-taken"), set)
+	if len(taken.Flips) == 0 || len(taken.Flips[0].Changes) == 0 || taken.Flips[0].Changes[0].Kind != "qemu.hostfwd" {
+		t.Errorf("the port: headline %q, first flip %+v", taken.Headline, taken.Flips)
+	}
 	// A QEMU with another serial port than one good run, but as the other's, is
 	// no change.
 	for _, x := range c.Changes {
