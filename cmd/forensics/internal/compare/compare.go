@@ -453,9 +453,12 @@ func (w *work) saysAny(side string, it *item) bool {
 	if w.asked++; w.asked > maxAsked {
 		return true
 	}
-	return slices.ContainsFunc(it.values, func(v value) bool {
-		return len(v.shown) >= minSaid && slices.ContainsFunc(w.sides(side), func(s *Side) bool { return s.messages.Says(v.shown) })
-	})
+	return slices.ContainsFunc(it.values, func(v value) bool { return w.heard(side, v.shown) })
+}
+
+// heard reports whether a side logged these words.
+func (w *work) heard(side, words string) bool {
+	return len(words) >= minSaid && slices.ContainsFunc(w.sides(side), func(s *Side) bool { return s.messages.Says(words) })
 }
 
 // spoken are the messages that one side has, and the other could have shown.
@@ -521,7 +524,7 @@ func (w *work) otherReason(a, b *report.Verdict) bool {
 // refuted reports whether the reason that one side gives is not the other's: a
 // message or value that it rests on is gone there.
 func (w *work) refuted(v *report.Verdict, side string) bool {
-	if len(v.Because) >= minSaid && slices.ContainsFunc(w.sides(other(side)), func(s *Side) bool { return s.messages.Says(v.Because) }) {
+	if w.heard(other(side), v.Because) {
 		return false
 	}
 	return slices.ContainsFunc(w.changes, func(c *change) bool {
@@ -534,8 +537,7 @@ func (w *work) refuted(v *report.Verdict, side string) bool {
 		}
 		switch {
 		case c.name == "":
-			text := c.From + c.To
-			return text != "" && len(vs) > 0 && vs[0].shown != "" && (strings.Contains(v.Because, text) || strings.Contains(text, v.Because) || w.words(v, side, text))
+			return len(vs) > 0 && vs[0].shown != "" && w.speaks(vs[0].shown, v, side)
 		case !worded(c.name):
 			return len(vs) > 0 && vs[0].shown != ""
 		}
@@ -543,9 +545,10 @@ func (w *work) refuted(v *report.Verdict, side string) bool {
 	})
 }
 
-// words reports whether a message holds the words of a fact that a verdict names.
-func (w *work) words(v *report.Verdict, side, text string) bool {
-	return slices.ContainsFunc(w.side(side).items, func(it item) bool {
+// speaks reports whether a message of a side says what its verdict says, or holds
+// the words of a fact that the verdict names.
+func (w *work) speaks(text string, v *report.Verdict, side string) bool {
+	return strings.Contains(v.Because, text) || strings.Contains(text, v.Because) || slices.ContainsFunc(w.side(side).items, func(it item) bool {
 		return worded(it.fact) && slices.ContainsFunc(it.values, func(x value) bool {
 			return len(x.shown) >= minSaid && names(v.Because, x.shown) && strings.Contains(text, x.shown)
 		})

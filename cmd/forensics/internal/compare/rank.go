@@ -318,7 +318,7 @@ func overlaps(c *change, side string, evidence []bundle.Evidence) bool {
 // does not compare with the other's, since that run broke before: it left the
 // condition open where one that it needs failed, and passed in the other; or it
 // passed the condition though the step before was not even tried, and was in the
-// other.
+// other; or its QEMU did not start; or its log ends before the line that decides.
 func (w *work) uncovered(id string, broken int) bool {
 	v := w.verdicts[id]
 	if v[broken].Status == report.Fail || v[1-broken].Status == report.Unknown {

@@ -19,11 +19,11 @@ type Comparison struct {
 	// Mechanisms are the conditions that failed in both runs and give another
 	// reason, in catalogue order.
 	Mechanisms []Flip `json:"mechanisms"`
-	// Changes are what else differs, what may matter first.
+	// Changes are what else differs, what may matter first, the harmless last.
 	Changes []Change `json:"changes"`
 	// Folded counts, kind by kind, the differences that are not listed.
 	Folded []Fold `json:"folded"`
-	// Differences counts all that differs, listed or not.
+	// Differences counts all that differs and is not harmless, listed or not.
 	Differences int `json:"differences"`
 	// Notes are what a reader must know to weigh the comparison: artifacts
 	// that only one run has, limits that were met.

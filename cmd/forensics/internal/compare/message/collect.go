@@ -281,9 +281,10 @@ func (c *collector) halved(path string, end int64) bool {
 // journal takes the entries of one answer or artifact.
 func (c *collector) journal(l *units.Log) {
 	cover, ring := c.journalCover(l), false
+	raw, shared := c.transcript(l.Path)
 	if cover != "" {
 		c.set.cover(cover)
-		if _, shared := c.transcript(l.Path); l.Command != nil && l.Command.Done || l.Command == nil && !shared {
+		if l.Command != nil && l.Command.Done || l.Command == nil && !shared {
 			c.set.whole[cover] = true
 		}
 	}
@@ -293,11 +294,10 @@ func (c *collector) journal(l *units.Log) {
 	if ring {
 		c.set.cover(ringBuffer)
 	}
-	raw, isTaken := c.transcript(l.Path)
 	taken := c.taken[l.Path]
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		if isTaken {
+		if shared {
 			taken = take(taken, raw, e.Evidence)
 		}
 		if c.halved(l.Path, e.Evidence.End) {
@@ -314,7 +314,7 @@ func (c *collector) journal(l *units.Log) {
 			c.hear(speaker{e.Ident, e.PID}, w, strings.TrimRight(line, "\r\n"), place{evidence: &e.Evidence})
 		}
 	}
-	if isTaken {
+	if shared {
 		c.taken[l.Path] = taken
 	}
 	c.hangUp()
@@ -573,7 +573,9 @@ func merge(a, b []span) []span {
 // host takes the lines of a log of the host that are about the host.
 func (c *collector) host(l *hosttext.Log, w where) {
 	c.set.cover(w.cover)
-	c.set.whole[w.cover] = w.realm == harness // who drives the guest writes to the end
+	if w.realm == harness {
+		c.set.whole[w.cover] = true // who drives the guest writes to the end
+	}
 	for line := range l.Lines() {
 		if line.Text == "" || line.Relayed || w.realm == harness && isDialogue(line.Text) {
 			continue
