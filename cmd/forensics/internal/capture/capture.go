@@ -188,7 +188,8 @@ func (c *capture) parts(ctx context.Context) error {
 	}
 	if c.Flake != "" && ctx.Err() == nil {
 		err := c.build(ctx)
-		// Also where it made no image, or two: the answers say so.
+		// Also where it made no image, or two, and where the host is no part: the
+		// answers say how many there are.
 		c.host(ctx, c.late())
 		if err != nil {
 			c.why(err.Error())

@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,17 +69,17 @@ func (c *capture) nixBuild(ctx context.Context, log io.Writer) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("nix build %s: %w%s; its log is build.log in the bundle", c.Flake, err, said.lastError())
 	}
-	return answer.Bytes(), nil
+	return answer.data, nil
 }
 
 // maxAnswer bounds nix's answer: it has some hundred bytes an output.
 const maxAnswer = 1 << 20
 
 // head keeps the first maxAnswer bytes.
-type head struct{ bytes.Buffer }
+type head struct{ data []byte }
 
 func (h *head) Write(p []byte) (int, error) {
-	h.Buffer.Write(p[:min(len(p), maxAnswer-h.Len())])
+	h.data = append(h.data, p[:min(len(p), maxAnswer-len(h.data))]...)
 	return len(p), nil
 }
 

@@ -53,19 +53,19 @@ func TestFlake(t *testing.T) {
 	const done = "\nprintf '[{\"drvPath\":\"%s.drv\",\"outputs\":{\"out\":\"%s\"}}]\\n' \"$out\" \"$out\"\n"
 	for _, c := range []struct {
 		name, script string
-		iso          string // below the result, "" for an error
+		iso          string // behind the path of the result, "" for an error
 		says         string
 		log          string
 	}{
-		{"one image", ": >$out/iso/nixos.iso; : >$out/iso/nixos.iso.sha256; echo 'image> done' >&2" + done, "iso/nixos.iso", "", "image> done"},
-		{"a linked image", ": >$out/x; ln -s ../x $out/iso/nixos.iso" + done, "iso/nixos.iso", "", ""},
+		{"one image", ": >$out/iso/nixos.iso; : >$out/iso/nixos.iso.sha256; echo 'image> done' >&2" + done, "/iso/nixos.iso", "", "image> done"},
+		{"a linked image", ": >$out/x; ln -s ../x $out/iso/nixos.iso" + done, "/iso/nixos.iso", "", ""},
 		{"several", ": >$out/iso/a.iso; : >$out/iso/b.iso" + done, "", "/iso/b.iso): it must make one", ""},
 		{"several outputs", ": >$out/iso/a.iso; mkdir $out-2; : >$out-2/b.iso; printf '[{\"outputs\":{\"out\":\"%s\",\"more\":\"%s\"}}]' $out $out-2", "", "made 2 images", ""},
 		{"several installables", ": >$out/iso/a.iso; mkdir $out-2; : >$out-2/b.iso; printf '[{\"outputs\":{\"out\":\"%s\"}},{\"outputs\":{\"out\":\"%s\"}}]' $out $out-2", "", "made 2 images", ""},
 		{"the result is the image", "rm -r $out; : >$out.iso; printf '[{\"outputs\":{\"out\":\"%s.iso\"}}]' $out", ".iso", "", ""},
-		{"a linked directory", "mkdir $out-2; : >$out-2/a.iso; rmdir $out/iso; ln -s $out-2 $out/iso" + done, "iso/a.iso", "", ""},
-		{"a linked result", "mkdir $out-2; : >$out-2/a.iso; rm -r $out; ln -s $out-2 $out" + done, "a.iso", "", ""},
-		{"loops, and links to nowhere", ": >$out/iso/a.iso; ln -s .. $out/iso/up; ln -s nowhere $out/iso/b.iso; ln -s self.iso $out/self.iso" + done, "iso/a.iso", "", ""},
+		{"a linked directory", "mkdir $out-2; : >$out-2/a.iso; rmdir $out/iso; ln -s $out-2 $out/iso" + done, "/iso/a.iso", "", ""},
+		{"a linked result", "mkdir $out-2; : >$out-2/a.iso; rm -r $out; ln -s $out-2 $out" + done, "/a.iso", "", ""},
+		{"loops, and links to nowhere", ": >$out/iso/a.iso; ln -s .. $out/iso/up; ln -s nowhere $out/iso/b.iso; ln -s self.iso $out/self.iso" + done, "/iso/a.iso", "", ""},
 		{"none", ": >$out/iso/readme" + done, "", "made no .iso file", ""},
 		{"nothing built", "echo '[]'", "", "made no .iso file", ""},
 		{"no answer", ":", "", "does not say what it made", ""},
@@ -84,11 +84,7 @@ func TestFlake(t *testing.T) {
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("%v, want %q", err, c.says)
 			}
-			want := filepath.Join(out, c.iso)
-			if c.iso == ".iso" {
-				want = out + c.iso
-			}
-			if c.iso != "" && iso != want {
+			if want := out + c.iso; c.iso != "" && iso != want {
 				t.Errorf("image %s, want %s", iso, want)
 			}
 			log, err := os.ReadFile(filepath.Join(cfg.Output, "build.log"))

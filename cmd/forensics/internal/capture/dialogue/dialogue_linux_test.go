@@ -89,7 +89,7 @@ func TestGuests(t *testing.T) {
 	}
 }
 
-func (c *guestCase) talk(t testing.TB) {
+func (c *guestCase) talk(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var env []string
@@ -125,7 +125,7 @@ func has(shell string) bool {
 }
 
 // scripts run whatever the guest.
-func scripts(ctx context.Context, t testing.TB, d *Dialogue) {
+func scripts(ctx context.Context, t *testing.T, d *Dialogue) {
 	t.Helper()
 	long := strings.Repeat("# it's 100% \\ !! \"$x\" \t\n", 100) + "echo end\n"
 	for _, s := range []struct {
@@ -163,7 +163,7 @@ func seq(n int) string {
 }
 
 // quietShell is a shell to run scripts in.
-func quietShell(ctx context.Context, t testing.TB, n noise, env []string, guest string) (*Dialogue, *fake) {
+func quietShell(ctx context.Context, t *testing.T, n noise, env []string, guest string) (*Dialogue, *fake) {
 	t.Helper()
 	f := newFake(t, n, env, "sh", "-c", "cd $HOME;"+guest)
 	d := New(f.conn)
@@ -281,9 +281,10 @@ func TestRoot(t *testing.T) {
 	}
 }
 
-// TestLeave: the terminal is as it was before.
-func TestLeave(t *testing.T) {
-	t.Parallel()
+// inShells runs a test in each shell that is here, quiet; first is done before
+// the shell starts.
+func inShells(t *testing.T, first string, test func(context.Context, *testing.T, *Dialogue)) {
+	t.Helper()
 	for _, shell := range []string{bash, dash, ash} {
 		t.Run(shell, func(t *testing.T) {
 			t.Parallel()
@@ -292,27 +293,35 @@ func TestLeave(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			d, _ := quietShell(ctx, t, noise{}, nil, booted+"stty cols 77; "+shell)
-			if err := d.Leave(ctx); err != nil {
-				t.Fatal(err)
-			}
-			mark := d.Offset()
-			if err := d.port.send(ctx, "sh -c 'stty -a; echo al''l'\n"); err != nil {
-				t.Fatal(err)
-			}
-			var said string
-			for !strings.Contains(said, "\nall\r\n") {
-				if err := d.pause(ctx, d.Offset(), settled); err != nil {
-					t.Fatal(err)
-				}
-				data, _ := d.tape.since(mark)
-				said = string(data)
-			}
-			if !strings.Contains(said, "columns 77") || strings.Contains(said, " -echo ") || !strings.Contains(said, " echo ") {
-				t.Errorf("the terminal is left as %q", said)
-			}
+			d, _ := quietShell(ctx, t, noise{}, nil, booted+first+shell)
+			test(ctx, t, d)
 		})
 	}
+}
+
+// TestLeave: the terminal is as it was before.
+func TestLeave(t *testing.T) {
+	t.Parallel()
+	inShells(t, "stty cols 77; ", func(ctx context.Context, t *testing.T, d *Dialogue) {
+		if err := d.Leave(ctx); err != nil {
+			t.Fatal(err)
+		}
+		mark := d.Offset()
+		if err := d.port.send(ctx, "sh -c 'stty -a; echo al''l'\n"); err != nil {
+			t.Fatal(err)
+		}
+		var said string
+		for !strings.Contains(said, "\nall\r\n") {
+			if err := d.pause(ctx, d.Offset(), settled); err != nil {
+				t.Fatal(err)
+			}
+			data, _ := d.tape.since(mark)
+			said = string(data)
+		}
+		if !strings.Contains(said, "columns 77") || strings.Contains(said, " -echo ") || !strings.Contains(said, " echo ") {
+			t.Errorf("the terminal is left as %q", said)
+		}
+	})
 }
 
 // Scripts that do not end by themselves, and what comes after them.
@@ -345,27 +354,18 @@ func TestLimit(t *testing.T) {
 // A line that arrives damaged is an error of syntax to the loop, not its end.
 func TestDamagedLine(t *testing.T) {
 	t.Parallel()
-	for _, shell := range []string{bash, dash, ash} {
-		t.Run(shell, func(t *testing.T) {
-			t.Parallel()
-			if name := strings.Fields(shell)[1]; !has(name) {
-				t.Skip("no", name)
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			d, _ := quietShell(ctx, t, noise{}, nil, booted+shell)
-			if err := d.port.send(ctx, "echo 'unbalanced\nif\n)\n"); err != nil {
-				t.Fatal(err)
-			}
-			a, err := d.Run(ctx, "echo out", RunOptions{})
-			if err != nil || string(a.Stdout) != "out\n" {
-				t.Errorf("%q, %v", a.Stdout, err)
-			}
-			if err := d.Leave(ctx); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	inShells(t, "", func(ctx context.Context, t *testing.T, d *Dialogue) {
+		if err := d.port.send(ctx, "echo 'unbalanced\nif\n)\n"); err != nil {
+			t.Fatal(err)
+		}
+		a, err := d.Run(ctx, "echo out", RunOptions{})
+		if err != nil || string(a.Stdout) != "out\n" {
+			t.Errorf("%q, %v", a.Stdout, err)
+		}
+		if err := d.Leave(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestMaxOutput(t *testing.T) {

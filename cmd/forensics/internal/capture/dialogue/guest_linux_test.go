@@ -65,7 +65,7 @@ func (f *fake) note(where byte, p []byte) {
 const maxRecord = 1000
 
 // record shows what passed, and when, in a test that failed.
-func (f *fake) record(t testing.TB) {
+func (f *fake) record(t *testing.T) {
 	if !t.Failed() {
 		return
 	}
@@ -85,7 +85,7 @@ func (f *fake) got() string {
 }
 
 // newFake starts argv as a guest.
-func newFake(t testing.TB, n noise, env []string, argv ...string) *fake {
+func newFake(t *testing.T, n noise, env []string, argv ...string) *fake {
 	t.Helper()
 	m := terminal(t, env, argv...)
 	f := &fake{start: time.Now()}
@@ -188,7 +188,7 @@ func (n noise) spoil(p []byte, rnd *rand.Rand) [][]byte {
 }
 
 // tools makes a directory with scripts of these names in front of the path.
-func tools(t testing.TB, scripts map[string]string) string {
+func tools(t *testing.T, scripts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range scripts {
@@ -200,7 +200,7 @@ func tools(t testing.TB, scripts map[string]string) string {
 }
 
 // only makes a directory that is the whole path of a guest.
-func only(t testing.TB, names string) string {
+func only(t *testing.T, names string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range strings.Fields(names) {

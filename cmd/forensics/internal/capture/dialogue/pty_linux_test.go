@@ -17,7 +17,7 @@ func init() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) }
 
 // terminal starts a command on a terminal of its own, 80 columns wide, and
 // returns the other end of it.
-func terminal(t testing.TB, env []string, argv ...string) *os.File {
+func terminal(t *testing.T, env []string, argv ...string) *os.File {
 	t.Helper()
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
@@ -42,7 +42,7 @@ func terminal(t testing.TB, env []string, argv ...string) *os.File {
 	return m
 }
 
-func openPty(t testing.TB) (master, slave *os.File) {
+func openPty(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	m, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
