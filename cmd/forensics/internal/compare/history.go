@@ -105,11 +105,14 @@ func holding(facts ...string) func(*Side) bool {
 func (b *historian) elsewhere(c *rules.Condition, last, i int) []report.Change {
 	var found []report.Change
 	for _, o := range origins {
+		if !o.kept(b.sides[i]) || o.kept(b.sides[last]) {
+			continue
+		}
 		j := i - 1
 		for j >= 0 && !o.kept(b.sides[j]) {
 			j--
 		}
-		if j < 0 || !o.kept(b.sides[i]) || o.kept(b.sides[last]) {
+		if j < 0 {
 			continue
 		}
 		before := &b.sides[j].Report

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,21 +29,30 @@ type pastExpectation struct {
 
 // TestSmallHistory reads the runs below boots/ in each file of testdata/history.
 func TestSmallHistory(t *testing.T) {
-	files, _ := filepath.Glob("testdata/history/*.txtar")
+	cases(t, "testdata/history", func(t *testing.T, want *pastExpectation, dir string) {
+		set, profile := catalogue(t)
+		found, _ := bundle.Find(os.DirFS(dir), "")
+		var sides []*Side
+		for _, r := range found {
+			sides = append(sides, Read(r, set, profile))
+		}
+		want.check(t, All("", sides, set))
+	})
+}
+
+// cases tests each file of a directory, with what it wants and where its files
+// were written to.
+func cases[W any](t *testing.T, from string, test func(t *testing.T, want *W, dir string)) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(from, "*.txtar"))
 	if len(files) == 0 {
 		t.Fatal("no cases")
 	}
 	for _, f := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) {
-			var want pastExpectation
+			var want W
 			dir := unpack(t, f, &want)
-			set, profile := catalogue(t)
-			found, _ := bundle.Find(os.DirFS(dir), "")
-			var sides []*Side
-			for _, r := range found {
-				sides = append(sides, Read(r, set, profile))
-			}
-			want.check(t, All("", sides, set))
+			test(t, &want, dir)
 		})
 	}
 }
@@ -57,7 +67,9 @@ func unpack(t *testing.T, file string, want any) (dir string) {
 	dir = t.TempDir()
 	for _, f := range ar.Files {
 		if f.Name == "want.yaml" {
-			if err := yaml.Unmarshal(f.Data, want); err != nil {
+			d := yaml.NewDecoder(bytes.NewReader(f.Data))
+			d.KnownFields(true)
+			if err := d.Decode(want); err != nil {
 				t.Fatal(err)
 			}
 			continue

@@ -30,26 +30,18 @@ type expectation struct {
 
 // TestSmall compares the runs from/ and to/ of each file of testdata/small.
 func TestSmall(t *testing.T) {
-	files, _ := filepath.Glob("testdata/small/*.txtar")
-	if len(files) == 0 {
-		t.Fatal("no cases")
-	}
-	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) {
-			var want expectation
-			dir := unpack(t, f, &want)
-			set, _ := catalogue(t)
-			a, b := read(t, filepath.Join(dir, "from")), read(t, filepath.Join(dir, "to"))
-			c := Two(a, b, set)
-			want.check(t, c)
-			got, mirror := Two(b, a, set), mirrored(c)
-			unworded(got)
-			unworded(mirror)
-			if d := cmp.Diff(mirror, got); d != "" {
-				t.Errorf("not the mirror image (-mirror +got):\n%s", d)
-			}
-		})
-	}
+	cases(t, "testdata/small", func(t *testing.T, want *expectation, dir string) {
+		set, _ := catalogue(t)
+		a, b := read(t, filepath.Join(dir, "from")), read(t, filepath.Join(dir, "to"))
+		c := Two(a, b, set)
+		want.check(t, c)
+		got, mirror := Two(b, a, set), mirrored(c)
+		unworded(got)
+		unworded(mirror)
+		if d := cmp.Diff(mirror, got); d != "" {
+			t.Errorf("not the mirror image (-mirror +got):\n%s", d)
+		}
+	})
 }
 
 func (want *expectation) check(t *testing.T, c *report.Comparison) {

@@ -157,7 +157,7 @@ func (r *Report) ComparisonStatus() int {
 	switch {
 	case len(r.Trouble) > 0 || c == nil && h == nil || h != nil && len(h.Runs) == 0:
 		return 2
-	case c != nil && !c.same(), h != nil && len(h.Turns) > 0:
+	case c != nil && !c.mayBeSame(), h != nil && len(h.Turns) > 0:
 		return 1
 	}
 	return 0

@@ -67,7 +67,7 @@ func (m *markdown) comparison(r *Report, verbose bool) {
 
 // flips is the table of all conditions that the runs show differently.
 func (m *markdown) flips(c *Comparison, verbose bool) {
-	if len(c.Flips)+len(c.Mechanisms) == 0 {
+	if c.same() {
 		return
 	}
 	w := wordingOf(cellCode, cell, verbose)

@@ -25,7 +25,7 @@ func WriteComparisonText(w io.Writer, r *Report, o Options) error {
 	p := newPrinter(o)
 	r = cleanLines(r, p.clean)
 	p.sides(r)
-	if r.Comparison.same() && len(r.Comparison.Mechanisms) == 0 && !o.Verbose {
+	if r.Comparison.same() && !o.Verbose {
 		p.quiet(r)
 	} else {
 		p.comparison(r)
@@ -87,7 +87,7 @@ func (p *printer) two(head string, s style, text string) {
 // sides writes the headline and what was compared.
 func (p *printer) sides(r *Report) {
 	write, c := p.hang, r.Comparison
-	if c.same() && len(c.Mechanisms) == 0 && !p.o.Verbose {
+	if c.same() && !p.o.Verbose {
 		write = p.two
 	}
 	from, to := r.sides()

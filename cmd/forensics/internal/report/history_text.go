@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -222,13 +221,16 @@ type folding struct {
 // folded are the turns, in order, those that would say the same in one.
 func (h *History) folded(w wording) []folding {
 	var fs []folding
+	type said struct{ text, why string }
+	at := map[said]int{}
 	for i := range h.Turns {
 		t := &h.Turns[i]
-		f := folding{[]string{t.Condition}, t.text(h), t.why(w), t.style()}
-		k := slices.IndexFunc(fs, func(o folding) bool { return o.text == f.text && o.why == f.why })
-		if k < 0 {
-			fs = append(fs, f)
-			continue
+		s := said{t.text(h), t.why(w)}
+		k, ok := at[s]
+		if !ok {
+			k = len(fs)
+			at[s] = k
+			fs = append(fs, folding{text: s.text, why: s.why, style: t.style()})
 		}
 		fs[k].conditions = append(fs[k].conditions, t.Condition)
 	}

@@ -1,7 +1,6 @@
 package message
 
 import (
-	"bytes"
 	"path"
 	"slices"
 	"strings"
@@ -52,9 +51,13 @@ func (c *collector) console(t *console.Transcript) {
 	if d != nil {
 		w.learn()
 	}
-	for i := range t.Lines {
-		l := &t.Lines[i]
-		if l.Typed || i == len(t.Lines)-1 && !bytes.HasSuffix(t.Data, []byte("\n")) && t.Artifact.Kind == bundle.Serial {
+	lines := t.Lines
+	if n := len(lines); n > 0 && c.halved(t.Path, lines[n-1].End) {
+		lines = lines[:n-1]
+	}
+	for i := range lines {
+		l := &lines[i]
+		if l.Typed {
 			continue
 		}
 		for j := range l.Pieces {

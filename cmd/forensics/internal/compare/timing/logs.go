@@ -130,11 +130,7 @@ func description(p *analyzers.Pass, unit string) string {
 	for _, d := range commands.From(p) {
 		for _, c := range d.Commands {
 			for i := range c.Answer {
-				text := c.Answer[i].Text
-				if !mayHead(text) {
-					continue
-				}
-				if m := headRe.FindStringSubmatch(strings.TrimRight(text, " ")); m != nil && m[1] == unit && m[2] != "" {
+				if m := headOf(c.Answer[i].Text); m != nil && m[1] == unit && m[2] != "" {
 					return m[2]
 				}
 			}
@@ -344,6 +340,14 @@ var (
 	activatingRe = regexp.MustCompile(`^\s*Active: activating \([\w-]+\) since .+; (.+) ago$`)
 )
 
+// headOf takes a head of systemctl status apart as headRe does, nil for what is none.
+func headOf(s string) []string {
+	if !mayHead(s) {
+		return nil
+	}
+	return headRe.FindStringSubmatch(strings.TrimRight(s, " "))
+}
+
 // mayHead reports whether headRe may match s. Most lines of answers are no heads,
 // and this is much cheaper to tell.
 func mayHead(s string) bool {
@@ -370,11 +374,9 @@ func (t *Times) status(c *commands.Command, unit string) {
 	var head *commands.Line
 	for i := range c.Answer {
 		l := &c.Answer[i]
-		if mayHead(l.Text) {
-			if m := headRe.FindStringSubmatch(strings.TrimRight(l.Text, " ")); m != nil {
-				if head = nil; m[1] == unit {
-					head = l
-				}
+		if m := headOf(l.Text); m != nil {
+			if head = nil; m[1] == unit {
+				head = l
 			}
 		}
 		if head == nil || !mayActivate(l.Text) {
