@@ -26,7 +26,7 @@
 //     last in that artifact. Values are judged per artifact: where the last
 //     values of two artifacts differ, the value is in conflict.
 //   - A result does not change once its analyzer has returned: those that
-//     require it run at the same time.
+//     require it may run at the same time.
 //   - An analyzer that fails or panics makes nothing fail: its facts are
 //     missing, those who require it do not run, and the report says why.
 //

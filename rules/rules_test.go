@@ -478,7 +478,7 @@ func TestSentence(t *testing.T) {
 	}
 }
 
-// TestPlaces: a rune of a scalar is found in the file, whatever the style.
+// TestUnstamped: what a log puts before a message goes, and nothing else.
 func TestUnstamped(t *testing.T) {
 	for line, want := range map[string]string{
 		`Oct 13 00:07:25 nixos pre-nixos-start[836]: "disko": {}`:                   `"disko": {}`,
@@ -500,6 +500,7 @@ func TestUnstamped(t *testing.T) {
 	}
 }
 
+// TestPlaces: a rune of a scalar is found in the file, whatever the style.
 func TestPlaces(t *testing.T) {
 	for _, c := range []struct{ doc, value string }{
 		{"k: one # TWO\n", "one"},

@@ -1,8 +1,7 @@
 // Package boot says how far the boot came in the end: the furthest stage that
 // any artifact shows, from the boot loader to a provisioned system: one whose
 // status file says so (parameter "state"). Whether an image in the run is the
-// one that booted. And the first time that the guest's clock gave, where no other
-// tells when the run was.
+// one that booted. And the first time that the guest's clock gave.
 package boot
 
 import (
@@ -113,17 +112,18 @@ func messages(p *analyzers.Pass) {
 // logs takes the first and the last of systemd's lines in each journal.
 func logs(p *analyzers.Pass) {
 	for _, l := range units.From(p) {
-		var own []bundle.Evidence
-		for _, e := range l.Entries {
-			if e.Ident == "systemd" {
-				own = append(own, e.Evidence)
-			}
+		own := func(e journal.Entry) bool { return e.Ident == "systemd" }
+		first := slices.IndexFunc(l.Entries, own)
+		if first < 0 {
+			continue
 		}
-		if len(own) > 1 {
-			own = []bundle.Evidence{own[0], own[len(own)-1]}
+		last := len(l.Entries) - 1
+		for !own(l.Entries[last]) {
+			last--
 		}
-		for _, ev := range own {
-			p.State("boot.userland", "", "yes", ev)
+		p.State("boot.userland", "", "yes", l.Entries[first].Evidence)
+		if last > first {
+			p.State("boot.userland", "", "yes", l.Entries[last].Evidence)
 		}
 	}
 }

@@ -9,9 +9,9 @@
 // such a margin too.
 //
 // What is scheduled is not built: a derivation in a list, or a line
-// "building …", proves nothing about its output, but that nix could evaluate. A download that failed and
-// then worked did not fail. A package whose name holds the word error is no
-// error.
+// "building …", proves nothing about its output, but that nix could evaluate. A
+// download that failed and then worked did not fail. A package whose name holds
+// the word error is no error.
 //
 // Left out: nix's JSON log (--log-format internal-json), and which builder
 // printed which line when several run at once.

@@ -21,8 +21,8 @@ var (
 	// Python's harnesses do, or bare. (dmesg's has a comma and microseconds.)
 	harnessRe = regexp.MustCompile(`(?m)^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+|,\d{1,3})?(?:[+-]\d\d:?\d\d|Z)?\]? \S`)
 	pytestRe  = regexp.MustCompile(`(?m)^=+ test session starts =+|^E? +pexpect\.exceptions\.|^searcher: searcher_re:|^<pexpect\.pty_spawn\.spawn object`)
-	// nix's own progress lines (libstore), at line start: in a journal or
-	// transcript they would stand behind a prefix.
+	// nix's own progress lines (libstore) and the answer of nix build --json, at
+	// line start: in a journal or transcript they would stand behind a prefix.
 	nixRe = regexp.MustCompile(`(?m)^(?:these \d+ derivations will be built:|this derivation will be built:|these \d+ paths will be fetched|building '/nix/store/|copying path '/nix/store/|error: builder for '/nix/store/|\[\{"drvPath":"/nix/store/|evaluating derivation '|error:\n +… (?:while|in the) )`)
 	// nix's last words when it built nothing; other programs say "error:" too,
 	// so the file's name must speak of a build.

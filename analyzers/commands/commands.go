@@ -169,9 +169,8 @@ const (
 	vastAnswer = 64 << 10
 )
 
-// begin begins a command.
+// begin begins a command. The answer of the one before it is stored already.
 func (s *session) begin(c *Command) {
-	s.lines = s.lines[:0]
 	s.cur = c
 	s.d.Commands = append(s.d.Commands, c)
 }

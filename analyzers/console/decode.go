@@ -76,22 +76,22 @@ type decoder struct {
 	g1     bool    // SO switches to line drawing, because ESC )0 was seen
 	cut    []byte  // a CSI sequence that the LF of the line before cut short
 	done   []Piece // pieces of the line at work
-	pieces slab[Piece]
+	pieces slab
 }
 
-// A slab stores short slices beside each other, which takes less memory and time
-// than to allocate each.
-type slab[T any] struct{ free []T }
+// A slab stores the pieces of lines beside each other, which takes less memory and
+// time than to allocate each line's.
+type slab struct{ free []Piece }
 
 const slabSize = 1024
 
-// keep returns a copy of ts.
-func (s *slab[T]) keep(ts ...T) []T {
-	if cap(s.free)-len(s.free) < len(ts) {
-		s.free = make([]T, 0, max(len(ts), slabSize))
+// keep returns a copy of ps.
+func (s *slab) keep(ps ...Piece) []Piece {
+	if cap(s.free)-len(s.free) < len(ps) {
+		s.free = make([]Piece, 0, max(len(ps), slabSize))
 	}
 	n := len(s.free)
-	s.free = append(s.free, ts...)
+	s.free = append(s.free, ps...)
 	return s.free[n:len(s.free):len(s.free)]
 }
 

@@ -35,9 +35,9 @@ const (
 	manyRuns  = math.MaxUint16 // more than a line of text has
 )
 
-// runTable stores the runs of all pieces, in blocks that are at least half full: a
-// piece says in 48 bits where its own are, as there are no more than two for a byte
-// of the artifact, and nothing of them is looked at to collect garbage.
+// runTable stores the runs of all pieces, in blocks that are on average at least
+// half full: a piece says in 48 bits where its own are, as there are no more than
+// two for a byte of the artifact, and nothing of them is looked at to collect garbage.
 type runTable struct{ blocks [][]run }
 
 // keep stores the runs of p. It reports whether it keeps that memory and not a
@@ -49,14 +49,14 @@ func (x *runTable) keep(p *Piece, runs []run) bool {
 	n := len(x.blocks) - 1
 	if len(runs) >= manyRuns {
 		x.blocks = append(x.blocks, runs)
-		p.runs, p.count = int32((n+1)*blockSize)+1, manyRuns
+		p.runs, p.count = int32((n+1)*blockSize), manyRuns
 		return true
 	}
 	if n < 0 || cap(x.blocks[n])-len(x.blocks[n]) < len(runs) || len(x.blocks[n]) >= blockSize {
 		x.blocks = append(x.blocks, make([]run, 0, max(len(runs), blockSize)))
 		n++
 	}
-	p.runs, p.count = int32(n*blockSize+len(x.blocks[n]))+1, uint16(len(runs))
+	p.runs, p.count = int32(n*blockSize+len(x.blocks[n])), uint16(len(runs))
 	x.blocks[n] = append(x.blocks[n], runs...)
 	return false
 }
@@ -66,7 +66,7 @@ func (x *runTable) of(p *Piece) []run {
 	if p.count == 0 {
 		return nil
 	}
-	block, at := x.blocks[(p.runs-1)/blockSize], int(p.runs-1)%blockSize
+	block, at := x.blocks[p.runs/blockSize], int(p.runs)%blockSize
 	if p.count == manyRuns {
 		return block
 	}
